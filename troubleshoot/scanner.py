@@ -1,0 +1,246 @@
+"""One pass of RE2 over a log for the patterns of all rules at once."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import re2
+
+from troubleshoot.errors import UsageError
+from troubleshoot.reading import CHUNK_BYTES, read_chunks
+from troubleshoot.rule import compile_pattern, loose, pattern_options, prepared
+
+__all__ = ["MAX_HITS_A_PATTERN", "Hit", "PatternSet", "ScanResult", "scan_path", "scan_stream", "scan_text"]
+
+MAX_HITS_A_PATTERN = 12
+# The log is searched in windows that depend on its text alone, not on the pieces in which it arrives. A match has to
+# start in the window and may reach as far as the look-ahead, since terminals wrap messages and causes follow traces.
+_WINDOW_BYTES = 32 * 1024
+_LOOKAHEAD_BYTES = 4 * 1024
+_QUOTE_CHARACTERS = 240
+_EXCEPTION = r"(?:Error|Exception|Exit|Fault)\b(?::| raised| \()"
+# What the extraction of facts wants to read again, line by line; see troubleshoot.extract. Each has its own share of
+# hits, so that a hundred lines with a path cannot crowd out the one that names the card.
+_INTERESTING = (
+    r"CUDA capabilit|with CUDA capability sm_",
+    r"found version \d",
+    r"total capacity of|memory in use",
+    r"\bversions?\b[^\n]{0,80}\d+\.\d+",
+    r"(?:torch|transformers|accelerate|numpy|gradio|pydantic|driver)[^\n]{0,24}\d+\.\d+",
+    r"RTX|GTX|Tesla|GeForce|Radeon",
+    r"site-packages|dist-packages|python_embeded",
+    r"Running on|Uvicorn running",
+    r"bfloat16|float16|bf16|fp16|Model device",
+)
+# A pattern whose literals are common in the log at hand costs a search of its own in every window. After so many
+# searches in vain it moves into a joint automaton; such an automaton stays small with few patterns only.
+_VAIN_SEARCHES = 16
+_PATTERNS_AN_AUTOMATON = 32
+_AUTOMATON_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A pattern found on a line (counted from 1); ``quote`` is the line, shortened and fit to be shown."""
+
+    pattern: int
+    line: int
+    quote: str
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What a scan found. ``lines`` and ``bytes_read`` count the log as it was searched, cleaned and in UTF-8."""
+
+    hits: tuple[Hit, ...]
+    exceptions: tuple[Hit, ...]
+    interesting: tuple[str, ...]
+    lines: int
+    bytes_read: int
+
+    @cached_property
+    def first_exception_line(self) -> int | None:
+        """Line of the first exception headline."""
+        return self.exceptions[0].line if self.exceptions else None
+
+
+class PatternSet:
+    """The patterns of all rules, made ready to be searched for together; indexes are those of ``patterns``.
+
+    One automaton looks for the literals of all patterns. Where all literals of a pattern are, its loose form is tried,
+    and where that matches, the pattern itself. (All patterns in one automaton would be simpler, but their gaps such as
+    ``.{0,200}`` multiply its states.)
+    """
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.patterns = tuple(patterns)
+        self._everything = (*self.patterns, _EXCEPTION, *_INTERESTING)
+        self._filter = re2.Filter()
+        for pattern in self._everything:
+            self._filter.Add(loose(prepared(pattern)), pattern_options())
+        self._filter.Compile()
+        self._loose = [self._filter.re(index) for index in range(len(self._everything))]
+        self._compiled: dict[int, re2._Regexp] = {}
+        self._vain: Counter[int] = Counter()
+        self._joined: set[int] = set()
+        self._automata: list[tuple[list[int], re2.Set]] = []
+
+    def matching(self, data: bytes, *, without: Collection[int] = ()) -> list[int]:
+        """Indexes of the patterns that match somewhere; those after the last belong to the scanner itself.
+
+        Patterns in ``without`` are left out.
+        """
+        possible = [index for index in self._filter.Match(data, potential=True) or () if index not in without]
+        asked = self._joined.intersection(possible)
+        likely = []
+        for index in possible:
+            if index in asked:
+                continue
+            if self._loose[index].search(data):
+                likely.append(index)
+            else:
+                self._searched_in_vain(index)
+        for members, automaton in self._automata:
+            if not asked.isdisjoint(members):
+                likely.extend(members[place] for place in automaton.Match(data) or ())
+        return sorted(index for index in likely if index not in without and self.compiled(index).search(data))
+
+    def compiled(self, index: int) -> re2._Regexp:
+        """One pattern on its own."""
+        if index not in self._compiled:
+            self._compiled[index] = compile_pattern(self._everything[index])
+        return self._compiled[index]
+
+    def _searched_in_vain(self, index: int) -> None:
+        self._vain[index] += 1
+        if self._vain[index] < _VAIN_SEARCHES:
+            return
+        members = [index]
+        if self._automata and len(self._automata[-1][0]) < _PATTERNS_AN_AUTOMATON:
+            members += self._automata.pop()[0]
+        self._automata.append((members, _automaton(self._loose[member].pattern for member in members)))
+        self._joined.add(index)
+
+
+def _automaton(patterns: Iterable[str]) -> re2.Set:
+    options = pattern_options()
+    options.max_mem = _AUTOMATON_BYTES
+    automaton = re2.Set.SearchSet(options)
+    for pattern in patterns:
+        automaton.Add(pattern)
+    automaton.Compile()
+    return automaton
+
+
+def scan_text(text: str, patterns: PatternSet) -> ScanResult:
+    """Scan text that is already in memory."""
+    scan = _Scan(patterns)
+    for chunk in read_chunks(io.BytesIO(text.encode("utf-8", "replace")), encoding="utf-8"):
+        scan.feed(chunk)
+    return scan.result()
+
+
+def scan_path(path: Path, patterns: PatternSet) -> ScanResult:
+    """Scan a file of any size. Raises UsageError when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return scan_stream(stream, patterns)
+    except OSError as error:
+        raise UsageError(f"cannot read the log {path}: {error.strerror or error}") from None
+
+
+def scan_stream(stream: BinaryIO, patterns: PatternSet, *, chunk_bytes: int = CHUNK_BYTES) -> ScanResult:
+    """Scan a stream in chunks; memory does not grow with the length of the log, and the result not with the chunks."""
+    scan = _Scan(patterns)
+    for chunk in read_chunks(stream, chunk_bytes=chunk_bytes):
+        scan.feed(chunk)
+    return scan.result()
+
+
+class _Scan:
+    def __init__(self, patterns: PatternSet) -> None:
+        self._patterns = patterns
+        self._hits: dict[int, list[Hit]] = {}
+        self._full: set[int] = set()
+        self._buffer = b""
+        self._lines = 0
+        self._bytes = 0
+
+    def feed(self, chunk: bytes) -> None:
+        """Take whole lines; what is not yet followed by enough text waits in the buffer."""
+        self._buffer += chunk
+        self._search_windows(_WINDOW_BYTES + _LOOKAHEAD_BYTES)
+
+    def _search_windows(self, least: int) -> None:
+        start = 0
+        while len(self._buffer) - start >= least:
+            end = self._buffer.rfind(b"\n", start, start + _WINDOW_BYTES) + 1
+            self._search(self._buffer[start : end + _LOOKAHEAD_BYTES], end - start)
+            start = end
+        self._buffer = self._buffer[start:]
+
+    def _search(self, window: bytes, size: int) -> None:
+        for index in self._patterns.matching(window, without=self._full):
+            self._locate(index, window, size)
+        self._lines += window.count(b"\n", 0, size)
+        self._bytes += size
+
+    def _locate(self, index: int, window: bytes, size: int) -> None:
+        pattern = self._patterns.compiled(index)
+        position = 0
+        while match := pattern.search(window, position):
+            start = match.start()
+            if start >= size:
+                return
+            while window[start : start + 1].isspace():
+                start += 1
+            found = self._hits.setdefault(index, [])
+            line = self._lines + window.count(b"\n", 0, start) + 1
+            if not found or found[-1].line < line:
+                found.append(Hit(index, line, _line_at(window, start, match.end())))
+            if len(found) >= MAX_HITS_A_PATTERN:
+                self._full.add(index)
+                return
+            position = window.find(b"\n", start) + 1 or len(window)
+
+    def result(self) -> ScanResult:
+        """Search what is left, and sum up."""
+        self._search_windows(1)
+        count = len(self._patterns.patterns)
+        by_place = sorted((hit for found in self._hits.values() for hit in found), key=lambda hit: (hit.line, hit.pattern))
+        return ScanResult(
+            hits=tuple(hit for hit in by_place if hit.pattern < count),
+            exceptions=tuple(hit for hit in by_place if hit.pattern == count),
+            interesting=tuple(dict.fromkeys(hit.quote for hit in by_place if hit.pattern > count)),
+            lines=self._lines,
+            bytes_read=self._bytes,
+        )
+
+
+def _line_at(data: bytes, start: int, end: int) -> str:
+    left = data.rfind(b"\n", 0, start) + 1
+    right = data.find(b"\n", max(end - 1, left))
+    before = _shown(data[left:start])
+    text = before + _shown(data[start : right if right >= 0 else len(data)])
+    text = text.strip()
+    if len(text) <= _QUOTE_CHARACTERS:
+        return text
+    # Keep the part that matched in sight.
+    middle = len(before.lstrip())
+    if middle < _QUOTE_CHARACTERS - 80:
+        return text[: _QUOTE_CHARACTERS - 1] + "…"
+    return "…" + text[middle - 40 : middle - 42 + _QUOTE_CHARACTERS] + "…"
+
+
+def _shown(data: bytes) -> str:
+    # Marks that steer a terminal or turn the direction of writing must not reach a report.
+    text = data.decode("utf-8", "replace")
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else " " if char.isspace() else "" for char in text)
