@@ -1,0 +1,31 @@
+"""Reads recordings and measures what a listener would complain about; loads NumPy and SciPy only when it is used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.acoustics.measures import MEASURES, measure, measure_file
+    from toolkit.acoustics.reading import Recording, read_wav
+
+__all__ = ["MEASURES", "Recording", "measure", "measure_file", "read_wav"]
+
+_HOMES = {
+    "MEASURES": "measures",
+    "measure": "measures",
+    "measure_file": "measures",
+    "Recording": "reading",
+    "read_wav": "reading",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
