@@ -1,0 +1,1 @@
+"""The command line ``qwen-audio``; every command calls one function of the floors below."""
