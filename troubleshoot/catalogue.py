@@ -79,7 +79,7 @@ def load_rule(path: Path) -> Rule:
     """Read one rule file; its name and folder must agree with its id and family."""
     rule = _validated(Rule, read_yaml(path))
     if path.stem != rule.id:
-        raise RuleError(path, None, f"the file is named {path.name} but holds the rule {rule.id}; name it {rule.id}.yaml")
+        raise RuleError(path, None, f"the file {path.name} holds the rule {rule.id}; name it {rule.id}.yaml")
     if path.parent.name != rule.family:
         raise RuleError(path, None, f"the family is {rule.family} but the folder is {path.parent.name}")
     return rule
@@ -101,9 +101,12 @@ def _rule_files(folder: Path) -> list[Path]:
 
 def _plugin_folders() -> Iterator[Path]:
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        loaded = point.load()
-        folder = loaded() if callable(loaded) else Path(next(iter(loaded.__path__)))
-        yield Path(folder)
+        try:
+            loaded = point.load()
+            yield Path(loaded() if callable(loaded) else next(iter(loaded.__path__)))
+        except (ImportError, AttributeError, TypeError) as error:
+            reason = f"the entry point {point.name} of {ENTRY_POINT_GROUP} gives no folder of rules: {error}"
+            raise RuleError(point.value, None, reason) from error
 
 
 def _validated(model: type[_Model], document: Document) -> _Model:
@@ -111,14 +114,16 @@ def _validated(model: type[_Model], document: Document) -> _Model:
         raise RuleError(document.path, 1, "does not hold a mapping of keys to values")
     schema = document.data.get("schema")
     if isinstance(schema, int) and schema > 1:
-        raise RuleError(document.path, document.line_of(("schema",)), f"has schema {schema}; this version reads up to 1, upgrade it")
+        line = document.line_of(("schema",))
+        raise RuleError(document.path, line, f"has schema {schema}; this version reads up to 1, upgrade it")
     try:
         return model.model_validate(document.data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = tuple(first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
-        raise RuleError(document.path, document.line_of(place), f"{'.'.join(map(str, place)) or 'file'}: {reason}") from None
+        name = ".".join(map(str, place)) or "file"
+        raise RuleError(document.path, document.line_of(place), f"{name}: {reason}") from None
 
 
 def _check_links(catalogue: Catalogue) -> None:
@@ -126,8 +131,8 @@ def _check_links(catalogue: Catalogue) -> None:
     for rule in catalogue:
         for question in rule.questions:
             if question.id in seen:
-                path = catalogue.paths[rule.id]
-                raise RuleError(path, None, f"the question {question.id} is already asked by {seen[question.id]}; choose another id")
+                reason = f"the question {question.id} is already asked by {seen[question.id]}; choose another id"
+                raise RuleError(catalogue.paths[rule.id], None, reason)
             seen[question.id] = rule.id
         named = [*rule.masks, *(other.rule for other in rule.lookalikes)]
         named += [target for question in rule.questions for answer in question.answers for target in answer.weights]

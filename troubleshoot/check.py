@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Exit code 0 when all files are valid and all samples hold, 2 for a bad file, 3 for a sample that does not hold."""
+    """Exit code 0 when all files are valid and all samples hold, 2 for a bad file, 3 for a sample that fails."""
     parser = argparse.ArgumentParser(prog="python -m troubleshoot.check", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path, help="rule files (not the .samples.yaml beside them)")
     parser.add_argument("--samples", action="store_true", help="rank the samples against the whole catalogue")

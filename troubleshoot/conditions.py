@@ -15,6 +15,9 @@ __all__ = ["Condition", "compare_versions", "evaluate_all", "parse_condition"]
 
 _OPERATORS = ("==", "!=", "<=", ">=", "<", ">", "~", "!~", "in")
 _WORDS = ("true", "false", "known", "unknown")
+# Which outcomes of a comparison (-1, 0, 1) an operator accepts.
+_ORDERS = {"<": (-1,), "<=": (-1, 0), ">": (1,), ">=": (0, 1), "==": (0,), "!=": (-1, 1)}
+_DOTTED = re.compile(r"\d+(?:\.\d+)*", re.ASCII)
 _RELEASE = re.compile(r"v?(\d+(?:\.\d+)*)")
 
 
@@ -36,17 +39,29 @@ class Condition:
             return None
         if self.operator in ("true", "false"):
             return (value is True) == (self.operator == "true") if isinstance(value, bool) else None
-        if isinstance(value, int | float) and not isinstance(value, bool) and self.operator in ("<", "<=", ">", ">="):
-            # A measured number; versions are always text, since 2.10 comes after 2.9.
-            return _order_holds(self.operator, float(value) - float(self.operand)) if _is_number(self.operand) else None
-        return self._compare(("true" if value else "false") if isinstance(value, bool) else str(value))
+        if isinstance(value, bool):
+            return self._compare("true" if value else "false")
+        if isinstance(value, int | float):
+            return self._compare_number(value)
+        return self._compare(str(value))
+
+    def _compare_number(self, value: float) -> bool | None:
+        # A measured number; versions are always text, since 2.10 comes after 2.9.
+        if value != value:  # not a number: the measurement gave nothing
+            return None
+        if self.operator not in _ORDERS:
+            return self._compare(str(value))
+        if not _is_number(self.operand):
+            return {"==": False, "!=": True}.get(self.operator)
+        operand = float(self.operand)
+        return _order_holds(self.operator, -1 if value < operand else 1 if value > operand else 0)
 
     def _compare(self, text: str) -> bool | None:
         match self.operator:
             case "~":
-                return bool(_pattern(self.operand).search(text))
+                return _matches(self.operand, text)
             case "!~":
-                return not _pattern(self.operand).search(text)
+                return not _matches(self.operand, text)
             case "in":
                 return any(_equal(text, choice.strip()) for choice in self.operand.split(","))
             case "==":
@@ -111,8 +126,8 @@ def _parts(text: str) -> list[float] | None:
     return [float(part) for part in release.group(1).split(".")] if release else None
 
 
-def _order_holds(operator: str, difference: float) -> bool:
-    return {"<": difference < 0, "<=": difference <= 0, ">": difference > 0, ">=": difference >= 0}[operator]
+def _order_holds(operator: str, order: int) -> bool:
+    return order in _ORDERS[operator]
 
 
 def _is_number(text: str) -> bool:
@@ -122,10 +137,13 @@ def _is_number(text: str) -> bool:
 def _equal(left: str, right: str) -> bool:
     if left.lower() == right.lower():
         return True
-    try:
-        return float(left) == float(right)
-    except ValueError:
-        return False
+    # 8 and 8.0 are one version, 2.1 and 2.10 are two.
+    return bool(_DOTTED.fullmatch(left) and _DOTTED.fullmatch(right)) and compare_versions(left, right) == 0
+
+
+def _matches(pattern: str, text: str) -> bool:
+    # A fact from JSON may hold half of a surrogate pair, which has no UTF-8.
+    return _pattern(pattern).search(text.encode("utf-8", "replace")) is not None
 
 
 def _pattern(text: str) -> re2._Regexp:

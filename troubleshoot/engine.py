@@ -98,7 +98,9 @@ def diagnose(matcher: Matcher, case: Case) -> Diagnosis:
     )
 
 
-def score_observations(catalogue: Catalogue, observations: Iterable[Observation], *, complaint: bool = False) -> list[Finding]:
+def score_observations(
+    catalogue: Catalogue, observations: Iterable[Observation], *, complaint: bool = False
+) -> list[Finding]:
     """Findings for all rules with at least one observation for them, most probable first.
 
     ``complaint`` says that somebody described a failure or gave its log, so that a cause has to fit that as well.
@@ -156,11 +158,13 @@ def _capped(weights: list[float]) -> float:
 def _harmless_last(findings: list[Finding], *, asked: bool) -> list[Finding]:
     causes = [finding for finding in findings if finding.rule.kind == "cause"]
     # A harmless line is a finding only for somebody who asks about it; in a log alone it is put aside.
-    harmless = [_with(finding, known=finding.known and asked) for finding in findings if finding.rule.kind == "harmless"]
+    harmless = [_with(found, known=found.known and asked) for found in findings if found.rule.kind == "harmless"]
     seen = [finding for finding in harmless if any(line.kind != "says" for line in finding.evidence_for)]
     if seen and not any(finding.known for finding in causes):
         best = causes[0].log_odds if causes else -math.inf
-        return sorted([*causes, *harmless], key=lambda f: (-f.log_odds, f.rule.id)) if best > seen[0].log_odds else [*seen, *causes]
+        if best > seen[0].log_odds:
+            return sorted([*causes, *harmless], key=lambda found: (-found.log_odds, found.rule.id))
+        return [*seen, *causes]
     return [*causes, *(_with(finding, known=False) for finding in harmless)]
 
 
@@ -202,7 +206,9 @@ def _what_to_collect(ranked: list[Finding], case: Case, facts: Mapping[str, Fact
     if not case.logs:
         wanted.append("the whole log of one failing run, from its first line: qwen-audio diagnose LOG")
     if not any(name.startswith("torch.") for name in facts):
-        wanted.append("facts of the interpreter that runs the service: qwen-audio doctor --python PATH --json > facts.json")
+        wanted.append(
+            "facts of the interpreter that runs the service: qwen-audio doctor --python PATH --json > facts.json"
+        )
     missing = sorted(
         {
             name

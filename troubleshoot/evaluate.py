@@ -72,11 +72,21 @@ class Evaluation:
             "first": round(self.share(1), 4),
             "first_three": round(self.share(3), 4),
             "families": [
-                {"family": family, "reports": count, "first": round(self.share(1, family), 4), "first_three": round(self.share(3, family), 4)}
+                {
+                    "family": family,
+                    "reports": count,
+                    "first": round(self.share(1, family), 4),
+                    "first_three": round(self.share(3, family), 4),
+                }
                 for family, count in self.families()
             ],
             "misses": [
-                {"id": verdict.report.id, "cause": verdict.report.cause, "place": verdict.place, "found": [list(pair) for pair in verdict.found]}
+                {
+                    "id": verdict.report.id,
+                    "cause": verdict.report.cause,
+                    "place": verdict.place,
+                    "found": [list(pair) for pair in verdict.found],
+                }
                 for verdict in self.worst(1_000)
             ],
         }
@@ -98,11 +108,17 @@ def read_reports(path: Path) -> Iterator[Report]:
         try:
             row = json.loads(line)
             yield Report(
-                id=str(row["id"]), family=str(row.get("family", "")), cause=str(row["cause"]), log=str(row.get("log") or ""),
-                words=str(row.get("user_words") or ""), told=dict(row.get("env") or {}),
+                id=str(row["id"]),
+                family=str(row.get("family", "")),
+                cause=str(row["cause"]),
+                log=str(row.get("log") or ""),
+                words=str(row.get("user_words") or ""),
+                told=dict(row.get("env") or {}),
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{path}:{number}: not a labelled report ({error}); each line needs id, cause, log, user_words, env") from None
+            raise UsageError(
+                f"{path}:{number}: not a labelled report ({error}); each line needs id, cause, log, user_words, env"
+            ) from None
 
 
 def evaluate(matcher: Matcher, reports: Iterable[Report]) -> Evaluation:

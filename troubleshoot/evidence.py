@@ -1,4 +1,4 @@
-"""From a case (log, facts, words, audio measures, answers) to observations: the lines that speak for or against rules."""
+"""From a case (log, facts, words, audio, answers) to observations: the lines that speak for or against rules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from troubleshoot.catalogue import Catalogue
 from troubleshoot.conditions import Condition, evaluate_all
 from troubleshoot.extract import facts_from_log, facts_from_words
-from troubleshoot.facts import FactValue
+from troubleshoot.facts import NA, FactValue
 from troubleshoot.rule import Evidence, compile_pattern
 from troubleshoot.scanner import Hit, PatternSet, ScanResult
 from troubleshoot.words import WordModel
@@ -19,6 +19,9 @@ __all__ = ["Case", "Matcher", "Observation"]
 _HARMLESS_SHARE = 0.25
 # Wrappers re-raise under other names, so what stands in a later exception counts less than what stands in the first.
 _LATER_EXCEPTION_SHARE = 0.8
+# A log item of at least this weight is a message that a cause has to answer for; one that does not loses a little.
+_TELLING = 2.5
+_UNEXPLAINED = -1.0
 # A message quoted in a sentence may be quoted from a web page.
 _QUOTED_SHARE = 0.9
 
@@ -87,7 +90,7 @@ class Matcher:
         for scan in case.logs.values():
             facts.update(facts_from_log(scan.interesting))
         for name, value in case.facts.items():
-            if value is not None and (name not in facts or value):
+            if value is not None and not (isinstance(value, NA) and name in facts):
                 facts[name] = value
         return facts
 
@@ -101,6 +104,7 @@ class Matcher:
             found.extend(self._from_words(case.words, {(seen.rule, seen.why) for seen in found}))
         found.extend(self._from_conditions({**facts, **case.audio}))
         found.extend(self._from_answers(case.answers))
+        found.extend(self._unexplained(found))
         return found
 
     def _from_log(self, source: str, scan: ScanResult) -> Iterable[Observation]:
@@ -126,7 +130,7 @@ class Matcher:
 
     def _is_telling(self, hit: Hit, harmless: set[int]) -> bool:
         rule, item = self._log_items[hit.pattern]
-        return rule.kind == "cause" and item.weight >= 2.5 and hit.line not in harmless
+        return rule.kind == "cause" and item.weight >= _TELLING and hit.line not in harmless
 
     def _first_explained_exception(self, scan: ScanResult, telling: list[Hit]) -> int | None:
         # Only where the first exception itself speaks for a cause does it put the later ones into its shade.
@@ -147,8 +151,8 @@ class Matcher:
             if index < len(self._log_items):
                 rule, item = self._log_items[index]
                 if (rule.id, item.why) not in from_log:
-                    quote = _matched(item.log or "", words)
-                    yield Observation(rule.id, "words", item.weight * _QUOTED_SHARE, item.group, item.why, quote, "words")
+                    quote, weight = _matched(item.log or "", words), item.weight * _QUOTED_SHARE
+                    yield Observation(rule.id, "words", weight, item.group, item.why, quote, "words")
         for rule_id, score in self._words.scores(words).items():
             why = "the description fits the rule's own: " + ", ".join(score.shared)
             yield Observation(rule_id, "says", score.log_odds, "says", why, words[:160], "words")
@@ -160,19 +164,35 @@ class Matcher:
                 quote = ", ".join(f"{name} = {_shown(facts.get(name))}" for name in conditional.conditions)
                 yield Observation(conditional.rule, item.kind, item.weight, item.group, item.why, quote, item.kind)
 
+    def _unexplained(self, found: list[Observation]) -> list[Observation]:
+        """Against every cause that leaves the log's telling message unexplained."""
+        rules = self.catalogue.by_id
+        logged = [seen for seen in found if seen.kind == "log" and seen.weight > 0]
+        telling = [seen for seen in logged if seen.weight >= _TELLING and rules[seen.rule].kind == "cause"]
+        if not telling:
+            return []
+        first = min(telling, key=lambda seen: (seen.line or 0, -seen.weight))
+        why = "the log shows a message that this cause does not explain"
+        silent = sorted({seen.rule for seen in found} - {seen.rule for seen in logged})
+        return [
+            Observation(rule_id, "log", _UNEXPLAINED, "unexplained", why, first.quote, first.source, first.line)
+            for rule_id in silent
+        ]
+
     def _from_answers(self, answers: Mapping[str, str]) -> Iterable[Observation]:
         for question_id, value in answers.items():
             question = self.catalogue.questions.get(question_id)
             for answer in question.answers if question else ():
                 if answer.value != value or question is None:
                     continue
+                group = f"answer-{question_id}"
                 for rule_id, weight in answer.weights.items():
-                    yield Observation(rule_id, "answer", weight, f"answer-{question_id}", question.ask, answer.text, "answer")
+                    yield Observation(rule_id, "answer", weight, group, question.ask, answer.text, "answer")
 
 
 def _matched(pattern: str, text: str) -> str:
-    match = compile_pattern(pattern).search(text)
-    return match.group(0)[:160] if match else text[:160]
+    match = compile_pattern(pattern).search(text.encode("utf-8", "replace"))
+    return match.group(0).decode("utf-8", "replace")[:160] if match else text[:160]
 
 
 def _shown(value: FactValue) -> str:

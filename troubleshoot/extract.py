@@ -17,7 +17,10 @@ _DRIVER_FOUND = re.compile(r"found version (\d{4,5})\b")
 _CAPACITY = re.compile(r"total capacity of ([\d.]+) (GiB|MiB)")
 _FREE = re.compile(r"of which ([\d.]+) (GiB|MiB) is free")
 _OTHERS = re.compile(r"Process \d+ has ([\d.]+) (GiB|MiB) memory in use")
-_TORCH = re.compile(r"(?:py)?torch(?:\.__version__)?\W{0,4}(?:version)?\W{0,4}(\d+\.\d+(?:\.\d+)?(?:\.dev\d+)?(?:\+[\w.]+)?)", re.IGNORECASE)
+_TORCH = re.compile(
+    r"(?:py)?torch(?:\.__version__)?\W{0,4}(?:version)?\W{0,4}(\d+\.\d+(?:\.\d+)?(?:\.dev\d+)?(?:\+[\w.]+)?)",
+    re.IGNORECASE,
+)
 _PACKAGE = re.compile(
     r"\b(transformers|accelerate|numpy|gradio|pydantic|librosa|qwen[-_]tts|torchaudio|torchcodec|triton|vllm|huggingface[-_]hub)"
     r"(?: version)?[ :=<>~-]{1,4}v?(\d+\.\d+(?:\.\d+)?(?:\.?(?:rc|dev|a|b)\d+)?)",
@@ -28,7 +31,15 @@ _POSIX_PATH = re.compile(r'"?/(?:home|root|usr|opt|app|workspace)/|/site-package
 _MAC = re.compile(r"/Users/\w|/opt/homebrew|\bMPS\b|\bmacOS\b|\bMetal\b|Apple Silicon", re.IGNORECASE)
 _AMD = re.compile(r"\bMIOpen\b|\bHIP error\b|\bROCm\b|\bgfx\d{3,4}\b", re.IGNORECASE)
 _DTYPE = re.compile(r"\b(bfloat16|bf16|float16|fp16|f16|half precision|float32|fp32|f32)\b", re.IGNORECASE)
-_SIZE_AND_TYPE = re.compile(r"\b(?:0\.6|1\.7)B(?:[-_ ](?:base|custom ?voice|voice ?design))?|\b(?:CustomVoice|VoiceDesign)\b", re.IGNORECASE)
+_OTHER_DTYPE = re.compile(
+    r"(?:fix|cur|help|fine (?:in|with)|works? (?:in|with)|instead|switch|passing|brings?|without|\bno|\bnot|lacks?"
+    r"|supports?)[^.]{0,40}(?:bf16|bfloat16|fp16|float16|f16|fp32|float32|f32)"
+    r"|(?:bf16|bfloat16|fp16|float16|f16|fp32|float32|f32)[^.]{0,30}(?:fix|cure|help|works?\b|is fine|brings?|support)",
+    re.IGNORECASE,
+)
+_SIZE_AND_TYPE = re.compile(
+    r"\b(?:0\.6|1\.7)B(?:[-_ ](?:base|custom ?voice|voice ?design))?|\b(?:CustomVoice|VoiceDesign)\b", re.IGNORECASE
+)
 _RUNTIMES = re.compile(
     r"\b(faster-qwen3-tts|vllm-omni|vllm|mlx-audio|mlx|koboldcpp|ComfyUI|voicebox|llama\.cpp|ggml|onnxruntime|faster[-_]whisper|sglang)\b",
     re.IGNORECASE,
@@ -54,7 +65,8 @@ def facts_from_words(words: str) -> dict[str, FactValue]:
     for found in _SIZE_AND_TYPE.findall(words):
         facts.update(told_fact("model", found))
     dtypes = {told_fact("dtype", found).get("run.dtype") for found in _DTYPE.findall(words)} - {None}
-    if len(dtypes) == 1:  # a sentence that names two dtypes compares them
+    # A sentence that names two dtypes compares them; one that says "float32 cures it" or "no bf16" runs in another.
+    if len(dtypes) == 1 and not _OTHER_DTYPE.search(words):
         facts["run.dtype"] = dtypes.pop()
     facts.update(_versions(words))
     runtime = _RUNTIMES.search(words)
@@ -77,9 +89,11 @@ def _facts_of_line(line: str) -> dict[str, FactValue]:
     facts: dict[str, FactValue] = {}
     if found := _CAPABILITY.search(line):
         capability = f"{found.group(1)}.{found.group(2)}"
-        facts.update({"gpu.cc": capability, "gpu.architecture": architecture_of(float(capability)), "gpu.vendor": "nvidia"})
-        if name := _CARD_OF_WARNING.search(line):
-            facts["gpu.name"] = name.group(1).strip()
+        facts["gpu.vendor"] = "nvidia"
+        facts["gpu.cc"] = capability
+        facts["gpu.architecture"] = architecture_of(float(capability))
+        if card := _CARD_OF_WARNING.search(line):
+            facts["gpu.name"] = card.group(1).strip()
     if found := _ARCHITECTURES.search(line):
         numbers = sorted(int(number) for number in re.findall(r"_(\d+)", found.group(1)))
         facts["torch.arch_min"] = f"{numbers[0] // 10}.{numbers[0] % 10}"

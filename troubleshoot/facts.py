@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,11 +32,18 @@ Facts = Mapping[str, FactValue]
 _NAME = re.compile(r"^[a-z][a-z0-9_]*(\.[a-zA-Z0-9_-]+)+$")
 _VERSION = re.compile(r"\d+(?:\.\d+)+(?:[a-z]+\d+)?(?:\.dev\d+)?")
 _MAX_TEXT = 2_000
+_MODEL_TYPES = (("custom-voice", r"custom ?-?voice"), ("voice-design", r"voice ?-?design"), ("base", r"\bbase\b"))
 
 
 def fact_to_json(value: FactValue) -> object:
-    """JSON form of a fact; NA becomes ``{"na": reason}``."""
-    return {"na": value.reason} if isinstance(value, NA) else value
+    """JSON form of a fact at any depth; NA, and a number that JSON does not have, becomes ``{"na": reason}``."""
+    if isinstance(value, NA):
+        return {"na": value.reason}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"na": f"the value is {value}"}
+    if isinstance(value, Mapping):
+        return {str(key): fact_to_json(inner) for key, inner in value.items()}
+    return [fact_to_json(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def fact_from_json(value: object) -> FactValue:
@@ -61,7 +69,7 @@ def told_facts(told: Mapping[str, object]) -> dict[str, FactValue]:
 def told_fact(name: str, value: object) -> dict[str, FactValue]:
     """Facts that one told name and value give; see :func:`told_facts`."""
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][\w.-]{0,63}", name):
-        raise FactsError(f"fact name {name!r} is not usable: give letters, digits, '.', '_' and '-', such as gpu.cc or torch")
+        raise FactsError(f"fact name {name!r} is not usable: give letters, digits, '.', '_', '-', such as gpu.cc")
     if isinstance(value, str) and len(value) > _MAX_TEXT:
         raise FactsError(f"fact {name}: {len(value)} characters, at most {_MAX_TEXT} are taken")
     if _NAME.match(name):
@@ -174,7 +182,7 @@ def _read_model(text: str) -> dict[str, FactValue]:
         facts["model.size"] = f"{size.group(1)}B"
     kinds = {
         kind
-        for kind, pattern in (("custom-voice", r"custom ?-?voice"), ("voice-design", r"voice ?-?design"), ("base", r"\bbase\b"))
+        for kind, pattern in _MODEL_TYPES
         if re.search(pattern, text.lower()) and "as base" not in text.lower()
     }
     if len(kinds) == 1:

@@ -29,7 +29,7 @@ _TABLE: tuple[tuple[str, str], ...] = (
     (r"\bV100|TITAN V\b|QUADRO GV100", "7.0"),
     (r"XAVIER", "7.2"),
     (r"\bP100\b|QUADRO GP100", "6.0"),
-    (r"GTX ?10[1-8]0|\b10[5-8]0 ?(TI)?\b|TITAN XP?\b|\bP40\b|\bP4\b|\bP6\b|QUADRO P\d+|GTX ?10[- ]?SERIES|\bMX\d50", "6.1"),
+    (r"GTX ?10[1-8]0|\b10[5-8]0 ?(TI)?\b|TITAN XP?\b|\bP(40|4|6)\b|QUADRO P\d+|GTX ?10[- ]?SERIES|\bMX\d50", "6.1"),
     (r"GTX ?9\d0|\bM40\b|\bM60\b|TITAN X|QUADRO M\d+", "5.2"),
     (r"GTX ?750|\b940MX\b", "5.0"),
     (r"\bK80\b", "3.7"),
@@ -43,11 +43,16 @@ _IN_TEXT = re.compile(
     r"(?:RTX|GTX)[ -]?(?:PRO )?[A-Z]?\d{3,4}(?: ?(?:TI|SUPER|LAPTOP|D|ADA|MAX-?Q))*|(?:RTX|GTX)[ -]?\d0[ -]SERIES"
     r"|\d0-?SERIES CARDS?|TITAN (?:RTX|XP?|V)|DGX SPARK|GB10|(?:TESLA )?(?:T4|V100|P100|P40|P4|M60|M40|K80)"
     r"|A100|A800|A40|A30|A10G?|H100|H200|H800|H20|L40S?|L4|L20|B100|B200|B300|GH200|GB200|QUADRO [A-Z]*\d+)\b"
-    r"|\b(?:[2345]0[5-9]0|16[3-6]0|10[5-8]0)(?:[ -]?(?:TI|SUPER|LAPTOP))*(?= ?(?:TI\b|SUPER|LAPTOP|\d\d? ?GB|CARD|USER|OWNER|BOX|GPU|显卡))",
+    r"|\b(?:[2345]0[5-9]0|16[3-6]0|10[5-8]0)(?:[ -]?(?:TI|SUPER|LAPTOP))*"
+    r"(?= ?(?:TI\b|SUPER|LAPTOP|\d\d? ?GB|CARD|USER|OWNER|BOX|GPU|显卡))",
     re.IGNORECASE,
 )
 _VENDORS: tuple[tuple[str, str], ...] = (
-    (r"\bRADEON\b|\bRX ?\d{3,4}\b|\bMI\d{2,3}X?\b|\bGFX\d{3,4}|\bAMD(?! ?(?:RYZEN|EPYC|CPU|THREADRIPPER|PROCESSOR))\b", "amd"),
+    (
+        r"\bRADEON\b|\bRX ?\d{3,4}\b|\bMI\d{2,3}X?\b|\bGFX\d{3,4}"
+        r"|\bAMD(?! ?(?:RYZEN|EPYC|CPU|THREADRIPPER|PROCESSOR))\b",
+        "amd",
+    ),
     (r"\bAPPLE SILICON\b|\bM[1-5](?: ?(?:MAX|PRO|ULTRA))?\b(?! ?\.\d)|\bMPS\b", "apple"),
     (r"\bARC ?[AB]\d{3}\b|\bINTEL (?:ARC|XPU|GPU|IRIS)\b", "intel"),
     (r"\bNVIDIA\b|\bGEFORCE\b|\bRTX\b|\bGTX\b|\bTESLA\b|\bQUADRO\b|\bTITAN\b", "nvidia"),

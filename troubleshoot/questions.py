@@ -57,7 +57,9 @@ def choose_question(
         if question.id not in answered and _is_about(question, rule.id, first, second)
     ]
     useful = [candidate for candidate in candidates if candidate.bits >= _LEAST_BITS]
-    return max(useful, key=lambda each: (each.bits / (each.question.cost_s + _READING_S), each.question.id), default=None)
+    return max(
+        useful, key=lambda each: (each.bits / (each.question.cost_s + _READING_S), each.question.id), default=None
+    )
 
 
 def _is_about(question: Question, owner: str, first: str, second: str) -> bool:

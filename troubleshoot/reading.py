@@ -16,9 +16,10 @@ HEAD_BYTES = 64 * 1024
 # Of one endless line so much is kept before colours are stripped; the rest is dropped as it arrives.
 _MAX_RAW_LINE_BYTES = 64 * 1024
 _CUT = b" [line cut]"
-# ECMA-48 control sequences (CSI), operating system commands (OSC) and two-byte escapes. None reaches over a line end,
-# so that an escape that is never closed cannot swallow the lines after it.
-_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
+# ECMA-48 control sequences (CSI), control strings such as a window title (OSC, DCS, SOS, PM, APC) and short escapes.
+# None reaches over a line end, so that an escape that is never closed cannot swallow the lines after it.
+_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_TWO_HAN = re.compile("[\u4e00-\u9fff].*[\u4e00-\u9fff]", re.DOTALL)
 _CONTROLS = bytes(code for code in (*range(32), 127) if code not in b"\t\n\f")
 _BOM = codecs.BOM_UTF8
 
@@ -87,22 +88,22 @@ def _is_rather_gb18030(data: bytes) -> bool:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeDecodeError:
-        # One torn character does not make a UTF-8 log a Chinese one: there most of the others are whole.
+        # A torn character does not make a UTF-8 log a Chinese one: there most of the others are whole.
         text = data.decode("utf-8", "replace")
         torn = text.count("\ufffd")
-        whole = sum(not char.isascii() for char in text) - torn
-        if whole >= torn:
+        whole = len(text) - len(text.encode("ascii", "ignore")) - torn
+        if whole > torn:
             return False
         try:
-            codecs.getincrementaldecoder("gb18030")().decode(data)
+            read_so = codecs.getincrementaldecoder("gb18030")().decode(data)
         except UnicodeDecodeError:
             return False
-        return True
+        return _TWO_HAN.search(read_so) is not None
     return False
 
 
 def _with_line_feeds(data: bytes) -> tuple[bytes, bytes]:
-    # A progress bar rewrites its line with \r; a \r at the very end may be half of \r\n, so it waits for its other half.
+    # A progress bar rewrites its line with \r; a \r at the very end may be half of \r\n, so it waits for the rest.
     held = b"\r" if data.endswith(b"\r") else b""
     if b"\r" in data:
         data = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")

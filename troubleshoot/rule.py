@@ -7,23 +7,35 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import re2
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from troubleshoot.conditions import Condition, parse_condition
 
 __all__ = [
     "SCHEMA", "Answer", "Commands", "Evidence", "Fix", "LookAlike", "Question", "Requirement", "Rule", "Sample",
-    "SampleFile", "Text", "Verify", "WrongAdvice", "compile_pattern", "flexible", "pattern_options", "prepared",
+    "SampleFile", "Text", "Verify", "WrongAdvice", "compile_pattern", "flexible", "loose", "pattern_options", "prepared",
 ]
 
 SCHEMA = 1
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,63}$")]
-Line = Annotated[str, Field(min_length=1, max_length=500)]
-Prose = Annotated[str, Field(min_length=1, max_length=4_000)]
+# Rules are shown in terminals and pages; what steers them, or turns the direction of writing, has no place in a text.
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _without_steering(text: str) -> str:
+    if found := _STEERING.search(text):
+        raise ValueError(f"holds the control character {found.group(0)!r}")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_without_steering)]
+Prose = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_without_steering)]
 Weight = Annotated[float, Field(ge=-8, le=8)]
 _COUNT = re.compile(r"\{(\d+)(?:,(\d*))?\}")
-# An escape, a class (whose first character may be ]), a count, or one character.
-_TOKEN = re.compile(r"\\.|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]|\{\d+(?:,\d*)?\}|.", re.DOTALL)
+# A quoted run, a code, an escape, a class (whose first character may be ]), a count, or one character.
+_TOKEN = re.compile(
+    r"\\Q.*?\\E|\\x\{[0-9a-fA-F]+\}|\\.|\[\^?\]?(?:\\.|\[:\^?[a-z]+:\]|[^\]\\])*\]|\{\d+(?:,\d*)?\}|.", re.DOTALL
+)
 # A short count keeps an automaton small enough, and says more than an endless one.
 _SMALL_COUNT = 3
 FixLabel = Literal["safe", "changes-output", "needs-reinstall", "needs-hardware"]
@@ -32,10 +44,10 @@ FixLabel = Literal["safe", "changes-output", "needs-reinstall", "needs-hardware"
 def flexible(pattern: str) -> str:
     """Let every space of a pattern match any white space, since terminals and log shippers wrap lines."""
     parts: list[str] = []
-    for token, following in pairwise([*_tokens(pattern), ""]):
-        if token != " ":
-            parts.append(token)
-        elif following[:1] in ("{", "*", "+", "?") and following:
+    for part, following in pairwise([*_tokens(pattern), ""]):
+        if part != " ":
+            parts.append(part)
+        elif following[:1] in ("{", "*", "+", "?"):
             parts.append(r"\s")
         elif not parts or parts[-1] != r"\s+":
             parts.append(r"\s+")
@@ -43,16 +55,16 @@ def flexible(pattern: str) -> str:
 
 
 def loose(pattern: str) -> str:
-    """A pattern that matches wherever ``pattern`` does, and more: counted gaps become endless, which RE2 finds faster."""
-    return "".join(_loose_count(token) for token in _tokens(pattern))
+    """A pattern that matches wherever ``pattern`` does, and more: counted gaps become endless, which is faster."""
+    return "".join(_loose_count(part) for part in _tokens(pattern))
 
 
-def _loose_count(token: str) -> str:
-    count = _COUNT.fullmatch(token)
+def _loose_count(part: str) -> str:
+    count = _COUNT.fullmatch(part)
     if not count:
-        return token
-    least, most = int(count[1]), int(count[2] or -1) if count[2] is not None else int(count[1])
-    return token if 0 <= most <= _SMALL_COUNT else "+" if least else "*"
+        return part
+    least, most = int(count[1]), count[1] if count[2] is None else count[2]
+    return part if most and int(most) <= _SMALL_COUNT else "+" if least else "*"
 
 
 def _tokens(pattern: str) -> list[str]:
@@ -81,7 +93,7 @@ def compile_pattern(pattern: str) -> re2._Regexp:
     except re2.error as error:
         reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
         raise ValueError(f"{pattern!r} is not a pattern that RE2 takes: {reason}") from None
-    if compiled.search(""):
+    if any(match.end() == match.start() for match in (compiled.search(""), compiled.search("a a")) if match):
         raise ValueError(f"{pattern!r} matches an empty text, so it would match everything")
     return compiled
 
@@ -177,6 +189,14 @@ class Question(_Strict):
     def _whole_seconds_too(cls, value: object) -> object:
         return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
+    @field_validator("answers")
+    @classmethod
+    def _answers_differ(cls, value: list[Answer]) -> list[Answer]:
+        names = [answer.value for answer in value]
+        if len(set(names)) < len(names):
+            raise ValueError("two answers have the same value")
+        return value
+
 
 class Commands(_Strict):
     """Commands by operating system; ``any`` serves all."""
@@ -253,7 +273,7 @@ class Requirement(_Strict):
 class Rule(_Strict):
     """One cause."""
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    schema_version: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
     id: Slug
     family: Slug
     kind: Literal["cause", "harmless"] = "cause"
@@ -302,7 +322,7 @@ class Sample(_Strict):
 class SampleFile(_Strict):
     """Samples beside a rule."""
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    schema_version: Annotated[int, Field(alias="schema", ge=1, le=SCHEMA)]
     rule: Slug
     hit: Annotated[list[Sample], Field(min_length=1)]
     miss: Annotated[list[Sample], Field(min_length=1)]

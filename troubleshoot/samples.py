@@ -44,7 +44,8 @@ def check_samples(matcher: Matcher, rule: Rule, samples: SampleFile) -> Iterator
         holds = first is None or first.rule.id != rule.id
         if sample.expect is not None:
             holds = first is not None and first.rule.id == sample.expect
-        yield SampleOutcome(rule.id, sample.name, f"miss ({sample.expect or 'anything else'})", holds, _summary(diagnosis, rule.id))
+        wanted = f"miss ({sample.expect or 'anything else'})"
+        yield SampleOutcome(rule.id, sample.name, wanted, holds, _summary(diagnosis, rule.id))
 
 
 def _diagnose(matcher: Matcher, sample: Sample) -> Diagnosis:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -41,7 +43,9 @@ _INTERESTING = (
 # A pattern whose literals are common in the log at hand costs a search of its own in every window. After so many
 # searches in vain it moves into a joint automaton; such an automaton stays small with few patterns only.
 _VAIN_SEARCHES = 16
-_PATTERNS_AN_AUTOMATON = 32
+_PATTERNS_AN_AUTOMATON = 64
+# RE2 works outside of Python's lock, so that a second core helps; more than two gain little.
+_THREADS = 2
 _AUTOMATON_BYTES = 16 * 1024 * 1024
 
 
@@ -88,8 +92,7 @@ class PatternSet:
         self._loose = [self._filter.re(index) for index in range(len(self._everything))]
         self._compiled: dict[int, re2._Regexp] = {}
         self._vain: Counter[int] = Counter()
-        self._joined: set[int] = set()
-        self._automata: list[tuple[list[int], re2.Set]] = []
+        self._automata: tuple[_Automaton, ...] = ()
 
     def matching(self, data: bytes, *, without: Collection[int] = ()) -> list[int]:
         """Indexes of the patterns that match somewhere; those after the last belong to the scanner itself.
@@ -97,18 +100,19 @@ class PatternSet:
         Patterns in ``without`` are left out.
         """
         possible = [index for index in self._filter.Match(data, potential=True) or () if index not in without]
-        asked = self._joined.intersection(possible)
+        automata = self._automata
+        joined = set().union(*(automaton.members for automaton in automata))
         likely = []
         for index in possible:
-            if index in asked:
+            if index in joined:
                 continue
             if self._loose[index].search(data):
                 likely.append(index)
             else:
                 self._searched_in_vain(index)
-        for members, automaton in self._automata:
-            if not asked.isdisjoint(members):
-                likely.extend(members[place] for place in automaton.Match(data) or ())
+        for automaton in automata:
+            if not automaton.members.isdisjoint(possible):
+                likely.extend(automaton.matching(data))
         return sorted(index for index in likely if index not in without and self.compiled(index).search(data))
 
     def compiled(self, index: int) -> re2._Regexp:
@@ -121,21 +125,29 @@ class PatternSet:
         self._vain[index] += 1
         if self._vain[index] < _VAIN_SEARCHES:
             return
-        members = [index]
-        if self._automata and len(self._automata[-1][0]) < _PATTERNS_AN_AUTOMATON:
-            members += self._automata.pop()[0]
-        self._automata.append((members, _automaton(self._loose[member].pattern for member in members)))
-        self._joined.add(index)
+        automata, members = self._automata, [index]
+        if automata and len(automata[-1].members) < _PATTERNS_AN_AUTOMATON:
+            members += automata[-1].order
+            automata = automata[:-1]
+        # Put in place in one step, since windows are searched by several threads.
+        self._automata = (*automata, _Automaton(members, [self._loose[member].pattern for member in members]))
 
 
-def _automaton(patterns: Iterable[str]) -> re2.Set:
-    options = pattern_options()
-    options.max_mem = _AUTOMATON_BYTES
-    automaton = re2.Set.SearchSet(options)
-    for pattern in patterns:
-        automaton.Add(pattern)
-    automaton.Compile()
-    return automaton
+class _Automaton:
+    """Some patterns that are searched for at once; ``order`` are their indexes."""
+
+    def __init__(self, order: list[int], patterns: list[str]) -> None:
+        self.order = order
+        self.members = frozenset(order)
+        options = pattern_options()
+        options.max_mem = _AUTOMATON_BYTES
+        self._set = re2.Set.SearchSet(options)
+        for pattern in patterns:
+            self._set.Add(pattern)
+        self._set.Compile()
+
+    def matching(self, data: bytes) -> list[int]:
+        return [self.order[place] for place in self._set.Match(data) or ()]
 
 
 def scan_text(text: str, patterns: PatternSet) -> ScanResult:
@@ -157,15 +169,17 @@ def scan_path(path: Path, patterns: PatternSet) -> ScanResult:
 
 def scan_stream(stream: BinaryIO, patterns: PatternSet, *, chunk_bytes: int = CHUNK_BYTES) -> ScanResult:
     """Scan a stream in chunks; memory does not grow with the length of the log, and the result not with the chunks."""
-    scan = _Scan(patterns)
-    for chunk in read_chunks(stream, chunk_bytes=chunk_bytes):
-        scan.feed(chunk)
-    return scan.result()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        scan = _Scan(patterns, pool)
+        for chunk in read_chunks(stream, chunk_bytes=chunk_bytes):
+            scan.feed(chunk)
+        return scan.result()
 
 
 class _Scan:
-    def __init__(self, patterns: PatternSet) -> None:
+    def __init__(self, patterns: PatternSet, pool: Executor | None = None) -> None:
         self._patterns = patterns
+        self._pool = pool
         self._hits: dict[int, list[Hit]] = {}
         self._full: set[int] = set()
         self._buffer = b""
@@ -178,18 +192,30 @@ class _Scan:
         self._search_windows(_WINDOW_BYTES + _LOOKAHEAD_BYTES)
 
     def _search_windows(self, least: int) -> None:
+        windows: list[tuple[bytes, int]] = []
         start = 0
         while len(self._buffer) - start >= least:
             end = self._buffer.rfind(b"\n", start, start + _WINDOW_BYTES) + 1
-            self._search(self._buffer[start : end + _LOOKAHEAD_BYTES], end - start)
+            windows.append((self._buffer[start : end + _LOOKAHEAD_BYTES], end - start))
             start = end
         self._buffer = self._buffer[start:]
+        for (window, size), matching in zip(windows, self._matching(windows), strict=True):
+            for index in matching:
+                if index not in self._full:
+                    self._locate(index, window, size)
+            self._lines += window.count(b"\n", 0, size)
+            self._bytes += size
 
-    def _search(self, window: bytes, size: int) -> None:
-        for index in self._patterns.matching(window, without=self._full):
-            self._locate(index, window, size)
-        self._lines += window.count(b"\n", 0, size)
-        self._bytes += size
+    def _matching(self, windows: list[tuple[bytes, int]]) -> Iterator[list[int]]:
+        def match(part: list[tuple[bytes, int]]) -> list[list[int]]:
+            return [self._patterns.matching(window, without=full) for window, _ in part]
+
+        full = frozenset(self._full)
+        if self._pool is None or len(windows) < 2 * _THREADS:
+            return iter(match(windows))
+        share = -(-len(windows) // _THREADS)
+        parts = [windows[start : start + share] for start in range(0, len(windows), share)]
+        return chain.from_iterable(self._pool.map(match, parts))
 
     def _locate(self, index: int, window: bytes, size: int) -> None:
         pattern = self._patterns.compiled(index)
@@ -213,7 +239,8 @@ class _Scan:
         """Search what is left, and sum up."""
         self._search_windows(1)
         count = len(self._patterns.patterns)
-        by_place = sorted((hit for found in self._hits.values() for hit in found), key=lambda hit: (hit.line, hit.pattern))
+        every = (hit for found in self._hits.values() for hit in found)
+        by_place = sorted(every, key=lambda hit: (hit.line, hit.pattern))
         return ScanResult(
             hits=tuple(hit for hit in by_place if hit.pattern < count),
             exceptions=tuple(hit for hit in by_place if hit.pattern == count),

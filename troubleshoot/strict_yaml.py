@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -15,7 +16,8 @@ MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 MAX_NODES = 10_000
 
-_Loader: type = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# The events of PyYAML's two loaders have no types of their own, so they are Any here.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STR, _INT, _FLOAT = "tag:yaml.org,2002:str", "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
 _BOOL, _NULL = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:null"
 # YAML 1.1 reads these as booleans, which turns an answer `no` into false; we ask for quotes instead.
@@ -40,9 +42,13 @@ class Document:
 def read_yaml(path: Path) -> Document:
     """Read a file. Raises RuleError (file, line, reason) for anything that is not plain, bounded data."""
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise RuleError(path, None, f"the file has {path.stat().st_size} bytes, at most {MAX_BYTES} are read")
-        raw = path.read_bytes()
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RuleError(path, None, f"the file has {size} bytes, at most {MAX_BYTES} are read")
+        if not path.is_file():  # reading a pipe or a device may never end
+            raise RuleError(path, None, "is not a plain file")
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise RuleError(path, None, f"cannot be read: {error.strerror or error}") from None
     try:
@@ -54,7 +60,11 @@ def read_yaml(path: Path) -> Document:
 
 def read_yaml_text(text: str, path: Path | str) -> Document:
     """Read YAML text; ``path`` is only named in errors."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    try:
+        size = len(text.encode("utf-8"))
+    except UnicodeEncodeError:
+        raise RuleError(path, None, "holds half of a surrogate pair, which is no character") from None
+    if size > MAX_BYTES:
         raise RuleError(path, None, f"the text is over {MAX_BYTES} bytes")
     try:
         return _Reader(path).read(text)
@@ -81,7 +91,7 @@ class _Reader:
         finally:
             loader.dispose()
 
-    def _document(self, loader: yaml.SafeLoader) -> Document:
+    def _document(self, loader: Any) -> Document:
         data: object = None
         documents = 0
         while loader.check_event():
@@ -95,7 +105,7 @@ class _Reader:
             raise RuleError(self._path, None, "is empty")
         return Document(self._path, data, self._lines)
 
-    def _node(self, loader: yaml.SafeLoader, event: yaml.Event, place: tuple[str | int, ...]) -> object:
+    def _node(self, loader: Any, event: Any, place: tuple[str | int, ...]) -> object:
         self._nodes += 1
         if self._nodes > MAX_NODES:
             raise self._fault(event, f"has more than {MAX_NODES} nodes")
@@ -105,43 +115,45 @@ class _Reader:
             raise self._fault(event, f"uses the alias *{event.anchor}; aliases are not read, write the value out")
         if getattr(event, "anchor", None):
             raise self._fault(event, f"sets the anchor &{event.anchor}; anchors are not read")
-        self._lines.setdefault(place, event.start_mark.line + 1)
+        self._lines.setdefault(place, _line(event))
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(loader, event)
-        if event.tag and not event.tag.startswith("tag:yaml.org,2002:"):
+        if event.tag is not None and event.tag != "!":
             raise self._fault(event, f"uses the tag {event.tag}; tags are not read")
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(loader, place)
         return self._mapping(loader, place)
 
-    def _sequence(self, loader: yaml.SafeLoader, place: tuple[str | int, ...]) -> list[object]:
+    def _sequence(self, loader: Any, place: tuple[str | int, ...]) -> list[object]:
         items: list[object] = []
         while not isinstance(event := loader.get_event(), yaml.SequenceEndEvent):
             items.append(self._node(loader, event, (*place, len(items))))
         return items
 
-    def _mapping(self, loader: yaml.SafeLoader, place: tuple[str | int, ...]) -> dict[str, object]:
+    def _mapping(self, loader: Any, place: tuple[str | int, ...]) -> dict[str, object]:
         mapping: dict[str, object] = {}
         while not isinstance(event := loader.get_event(), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent):
                 raise self._fault(event, "has a key that is not plain text")
+            if event.anchor or event.tag is not None:
+                raise self._fault(event, f"has the key {event.value!r} with an anchor or a tag; neither is read")
             key = event.value
             if key == "<<":
                 raise self._fault(event, "uses a merge key <<; write the values out")
             if key in mapping:
                 raise self._fault(event, f"has the key {key!r} twice")
-            self._lines[(*place, key)] = event.start_mark.line + 1
+            self._lines[(*place, key)] = _line(event)
             mapping[key] = self._node(loader, loader.get_event(), (*place, key))
         return mapping
 
-    def _scalar(self, loader: yaml.SafeLoader, event: yaml.ScalarEvent) -> object:
+    def _scalar(self, loader: Any, event: Any) -> object:
         if event.tag is not None and event.tag != "!":
             raise self._fault(event, f"uses the tag {event.tag}; tags are not read")
         text = event.value
         if event.implicit[0] is False or event.style in ("'", '"', "|", ">"):
             return text
         if text.lower() in _LOOKS_BOOLEAN:
-            raise self._fault(event, f"has the bare word {text}, which YAML reads as true or false; write '{text}' in quotes")
+            raise self._fault(event, f"has the bare word {text}, which YAML reads as true or false; quote it: '{text}'")
         tag = loader.resolve(yaml.ScalarNode, text, (True, False))
         if tag == _STR:
             return text
@@ -151,19 +163,29 @@ class _Reader:
             return text.lower() == "true"
         if tag in (_INT, _FLOAT):
             return self._number(event, text)
-        raise self._fault(event, f"has the bare value {text}, which YAML reads as {tag.rsplit(':', 1)[-1]}; write it in quotes")
+        kind = str(tag).rsplit(":", 1)[-1]
+        raise self._fault(event, f"has the bare value {text}, which YAML reads as {kind}; quote it")
 
-    def _number(self, event: yaml.ScalarEvent, text: str) -> int | float:
-        try:
-            number = float(text)
-        except ValueError:
-            raise self._fault(event, f"has the bare value {text}, which YAML reads as a number in another base; quote it") from None
-        if not math.isfinite(number):
-            raise self._fault(event, f"has the number {text}, which is not finite")
+    def _number(self, event: Any, text: str) -> int | float:
         digits = text.lstrip("+-")
+        if digits.lower() in (".nan", ".inf") or math.isinf(number := _float_or_nan(text)):
+            raise self._fault(event, f"has the number {text}, which is not finite")
+        if math.isnan(number) or "_" in digits:
+            raise self._fault(event, f"has the bare value {text}, a number in a writing of YAML's own; quote it")
         if len(digits) > 1 and digits.startswith("0") and digits[1].isdigit():
             raise self._fault(event, f"has the number {text} with a leading zero, which YAML reads in base 8; quote it")
-        return int(digits) * (-1 if text.startswith("-") else 1) if digits.isdigit() else number
+        return int(text) if digits.isdigit() else number
 
-    def _fault(self, event: yaml.Event, reason: str) -> RuleError:
-        return RuleError(self._path, event.start_mark.line + 1, reason)
+    def _fault(self, event: Any, reason: str) -> RuleError:
+        return RuleError(self._path, _line(event), reason)
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
+
+
+def _float_or_nan(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:  # 0x1f, 0b1 and 12:30 are numbers to YAML as well
+        return math.nan

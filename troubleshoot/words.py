@@ -16,7 +16,7 @@ __all__ = ["WordModel", "WordScore", "tokens"]
 # Query likelihood with Jelinek-Mercer smoothing (Zhai and Lafferty, ACM TOIS 22(2), 2004); they found 0.7 for the
 # background best on long queries. The sum is tempered since words of a sentence are not independent.
 _RULE_SHARE = 0.35
-_TEMPER = 0.9
+_TEMPER = 0.7
 _MAX_LOG_ODDS = 5.0
 # A word that the rule does not use speaks a little against it: half of what the model says, since nobody lists all words.
 _ABSENT_SHARE = 0.5

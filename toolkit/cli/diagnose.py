@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,10 +9,10 @@ from typing import Annotated
 import typer
 
 from toolkit import __version__
-from toolkit.cli.output import HtmlOption, JsonOption, RulesOption, emit, note, write_text
+from toolkit.cli.output import HtmlOption, JsonOption, RulesOption, emit, json_text, note, write_text
 from toolkit.errors import UsageError
 
-__all__ = ["diagnose", "pairs", "recheck"]
+__all__ = ["AudioOption", "FactOption", "diagnose", "pairs", "recheck"]
 
 FactOption = Annotated[
     list[str] | None,
@@ -92,13 +91,16 @@ def diagnose(
         choices = {str(number): each for number, each in enumerate(question.question.answers, 1)}
         for number, each in choices.items():
             print(f"  {number}  {each.text}")
-        chosen = input("number, or Enter to stop: ").strip()
+        try:
+            chosen = input("number, or Enter to stop: ").strip()
+        except EOFError:
+            chosen = ""
         if chosen not in choices:
             break
         answers[question.question.id] = choices[chosen].value
     data = report.to_json()
     if save is not None:
-        write_text(save, json.dumps(data, ensure_ascii=False, indent=1))
+        write_text(save, json_text(data))
         note(f"saved {save}; after the fix run: qwen-audio recheck {save} [NEW.log]")
     emit(lambda: diagnosis.document_of(report, __version__, verbose=verbose), data, as_json=as_json, html=html)
     raise typer.Exit(report.exit_code)

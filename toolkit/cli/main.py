@@ -52,7 +52,6 @@ def main() -> None:
     sys.exit(guarded(_run))
 
 
-def _run() -> None:
-    code = app(standalone_mode=False)
-    if isinstance(code, int) and code:
-        sys.exit(code)
+def _run() -> int:
+    code = app(prog_name="qwen-audio", standalone_mode=False)
+    return code if isinstance(code, int) else 0

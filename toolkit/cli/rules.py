@@ -113,7 +113,7 @@ def evaluate_rules(
         raise UsageError(f"{reports} holds no report with a cause to find")
     emit(
         lambda: rule_views.evaluation_document(result, misses, __version__),
-        result.to_json(),
+        rule_views.evaluation_json(result),
         as_json=as_json,
         html=html,
     )

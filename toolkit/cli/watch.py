@@ -30,7 +30,7 @@ def watch(
     """Show utilisation, memory, clocks, power and throttle reasons, live, and judge the utilisation at the end.
 
     A service that speaks should keep a card at a steady 60 to 95 %; long below 30 % means that the card waits.
-    Exit code 0 well, 4 when the card waited or was throttled, 3 when there is no card to watch.
+    Exit code 0 well, 4 when the card waited, worked unevenly or was throttled, 3 when there is no card to watch.
     """
     from contextlib import ExitStack
 

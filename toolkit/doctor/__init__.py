@@ -125,9 +125,9 @@ def recheck(
 def compare_files(good: Path, bad: Path, *, rules: Iterable[Path] = ()) -> Comparison:
     """Compare the facts of two doctor JSON files."""
     from toolkit.doctor.comparison import compare
-    from toolkit.doctor.inquiry import load_facts
+    from toolkit.doctor.examination import facts_file_of
 
-    return compare(matcher_of(rules).catalogue, load_facts(good)[0], load_facts(bad)[0])
+    return compare(matcher_of(rules).catalogue, facts_file_of(good), facts_file_of(bad))
 
 
 def bundle(
@@ -155,7 +155,7 @@ def bundle(
         measured = file.facts
         doctor_json = build_report(matcher_of(), file).to_json()
     inquiry = Inquiry(logs=tuple(logs), words=words, told=told or {}, measured=measured, audio=tuple(audio))
-    return make_bundle(inquiry, inquiry.case(matcher_of()).audio, doctor_json)
+    return make_bundle(inquiry, inquiry.measure_audio(), doctor_json)
 
 
 def write_bundle(made: Bundle, path: Path, *, overwrite: bool = False) -> None:

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
-import os
 import stat
-import tempfile
+import struct
+import sys
 import zipfile
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
-from toolkit.doctor.inquiry import SCHEMA, Inquiry
+from toolkit.doctor.inquiry import SCHEMA, Inquiry, checked_facts
 from toolkit.doctor.redaction import NOT_REDACTED, LedgerLine, Redactor
+from toolkit.doctor.whole_file import write_whole
 from toolkit.errors import BadBundle, UsageError
-from troubleshoot.facts import FactValue, fact_from_json, fact_to_json
+from troubleshoot.facts import FactValue, fact_to_json
 from troubleshoot.reading import read_chunks
 
-__all__ = ["Bundle", "read_bundle", "write_bundle"]
+__all__ = ["Bundle", "make_bundle", "read_bundle", "write_bundle"]
 
 _HEAD_BYTES = 4 * 1024 * 1024
 _TAIL_BYTES = 4 * 1024 * 1024
@@ -41,13 +45,14 @@ class Bundle:
         """What a diagnosis on another machine starts from."""
         facts = _json(self.texts.get(_FACTS, "{}"), _FACTS)
         measures = _json(self.texts.get(_AUDIO, "{}"), _AUDIO)
+        measured = {name: value for name, value in _mapping(facts.get("measured")).items() if not _is_structured(value)}
         logs = {name.removeprefix("logs/"): text for name, text in self.texts.items() if name.startswith("logs/")}
         return Inquiry(
             log_texts=logs,
             words=self.texts.get(_WORDS, ""),
-            told=dict(_mapping(facts.get("told"))),
-            measured={name: fact_from_json(value) for name, value in _mapping(facts.get("measured")).items()},
-            audio_measures={name: fact_from_json(value) for name, value in measures.items()},
+            told=checked_facts(_mapping(facts.get("told")), _FACTS),
+            measured=checked_facts(measured, _FACTS),
+            audio_measures=checked_facts(measures, _AUDIO),
         )
 
 
@@ -60,10 +65,9 @@ def make_bundle(
     """Gather and redact everything of an inquiry; recordings themselves are never taken in, only their measures."""
     redactor = redactor or Redactor()
     texts: dict[str, str] = {}
-    for number, name in enumerate(inquiry.logs, 1):
-        texts[f"logs/{number:02d}-{_safe_name(redactor.text(Path(name).name))}"] = redactor.text(_read_log(name))
-    for name, text in inquiry.log_texts.items():
-        texts[f"logs/{_safe_name(redactor.text(name))}"] = redactor.text(text)
+    logs = [(Path(name).name, _read_log(name)) for name in inquiry.logs] + list(inquiry.log_texts.items())
+    for number, (name, text) in enumerate(logs, 1):
+        texts[f"logs/{number:02d}-{_safe_name(redactor.text(name))}"] = redactor.text(text)
     facts = {
         "told": dict(inquiry.told),
         "measured": {name: fact_to_json(value) for name, value in inquiry.measured.items()},
@@ -81,8 +85,6 @@ def make_bundle(
 
 def write_bundle(bundle: Bundle, path: Path, *, overwrite: bool = False) -> None:
     """Write the zip: whole or not at all. Raises UsageError when the file exists or cannot be written."""
-    if path.exists() and not overwrite:
-        raise UsageError(f"{path} exists; choose another name, or add --overwrite")
     manifest = {
         "schema": SCHEMA,
         "kind": "bundle",
@@ -91,21 +93,12 @@ def write_bundle(bundle: Bundle, path: Path, *, overwrite: bool = False) -> None
         "not_redacted": list(NOT_REDACTED),
         "files": {name: len(text.encode()) for name, text in bundle.texts.items()},
     }
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-        with os.fdopen(handle, "wb") as stream:
-            with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-                archive.writestr(_MANIFEST, _dump(manifest))
-                for name, text in bundle.texts.items():
-                    archive.writestr(name, text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        raise UsageError(f"cannot write {path}: {error.strerror or error}") from None
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_MANIFEST, _dump(manifest))
+        for name, text in bundle.texts.items():
+            archive.writestr(name, text)
+    write_whole(path, packed.getvalue(), overwrite=overwrite)
 
 
 def read_bundle(path: Path) -> Bundle:
@@ -113,7 +106,7 @@ def read_bundle(path: Path) -> Bundle:
     try:
         with zipfile.ZipFile(path) as archive:
             texts = _entries(archive, path)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error) as error:
         raise BadBundle(f"{path} is not a readable zip: {error}") from None
     except OSError as error:
         raise BadBundle(f"cannot read {path}: {error.strerror or error}") from None
@@ -121,13 +114,13 @@ def read_bundle(path: Path) -> Bundle:
         raise BadBundle(f"{path} has no {_MANIFEST}; make a bundle with: qwen-audio bundle")
     manifest = _json(texts.pop(_MANIFEST), _MANIFEST)
     schema = manifest.get("schema")
-    if manifest.get("kind") != "bundle" or not isinstance(schema, int):
+    if manifest.get("kind") != "bundle" or not isinstance(schema, int) or isinstance(schema, bool):
         raise BadBundle(f"{path}: {_MANIFEST} is not that of a bundle")
     if schema > SCHEMA:
         raise BadBundle(f"{path} has schema {schema}, this version reads up to {SCHEMA}: upgrade the toolkit")
     removed = manifest.get("removed")
     ledger = tuple(
-        LedgerLine(str(line.get("rule")), int(line.get("count", 0)), int(line.get("characters", 0)))
+        LedgerLine(str(line.get("rule")), _count(line.get("count")), _count(line.get("characters")))
         for line in (removed if isinstance(removed, list) else [])
         if isinstance(line, dict)
     )
@@ -173,13 +166,15 @@ def _refuse_unsafe(path: Path, member: zipfile.ZipInfo) -> None:
         raise BadBundle(f"{path}: {name!r} is a link or a device, not a plain file")
     if member.flag_bits & 0x1:
         raise BadBundle(f"{path}: {name!r} is encrypted")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadBundle(f"{path}: {name!r} is packed in a way that bundles do not use")
 
 
 def _read_log(name: str) -> str:
     """Head and tail of a log as clean text; what is left out is said in the text."""
     path = Path(name)
     try:
-        with path.open("rb") as stream:
+        with contextlib.nullcontext(sys.stdin.buffer) if name == "-" else path.open("rb") as stream:
             head = b""
             tail = b""
             left_out = 0
@@ -194,6 +189,11 @@ def _read_log(name: str) -> str:
         raise UsageError(f"cannot read the log {path}: {error.strerror or error}") from None
     gap = f"\n[{left_out} bytes left out here]\n".encode() if left_out else b""
     return (head + gap + tail).decode("utf-8", "replace")
+
+
+def _is_structured(value: object) -> bool:
+    # Lists of processes, files and lines of a forecast: for a reader of the bundle, not for the rules.
+    return isinstance(value, list) or (isinstance(value, dict) and set(value) != {"na"})
 
 
 def _safe_name(name: str) -> str:
@@ -219,6 +219,5 @@ def _mapping(value: object) -> Mapping[str, object]:
     return value if isinstance(value, Mapping) else {}
 
 
-def entry_names(bundle: Bundle) -> Sequence[str]:
-    """Names of the files in the bundle, for a preview."""
-    return sorted(bundle.texts)
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

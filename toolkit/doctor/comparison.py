@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from toolkit.doctor.document import Block, Document, Heading, Paragraph, Table
 from toolkit.doctor.inquiry import SCHEMA
+from toolkit.doctor.report import probe_states_by_prefix
 from toolkit.doctor.wording import shown
 from toolkit.errors import EXIT_WARNINGS, EXIT_WELL
+from toolkit.probe.facts_file import FactsFile
 from troubleshoot.catalogue import Catalogue
 from troubleshoot.facts import NA, FactValue, fact_to_json
 from troubleshoot.requirements import RowResult, check_requirements
@@ -31,16 +33,35 @@ _VOLATILE = (
     "gpu.processes",
     "gpu.list",
     "gpu.uuid",
+    "gpu.used_gb",
+    "gpu.other_gb",
+    "gpu.memory_clock_mhz",
+    "gpu.power_draw_w",
+    "gpu.pcie",
+    "gpu.problem",
+    "forecast.lines",
+    "forecast.changes",
+    "forecast.published",
+    "forecast.reason",
+    "forecast.free_gb",
+    "service.processes",
+    "service.port_process",
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Differences of two sets of facts. Each row pairs the good verdict with the bad one."""
+    """Differences of two sets of facts. Each row pairs the good verdict with the bad one.
+
+    ``telling`` are facts that some rule asks for. ``only_good`` and ``only_bad`` name groups of facts (``model``) that
+    were measured on one machine only, mostly because the other doctor was not given a model or a service.
+    """
 
     rows: tuple[tuple[RowResult, RowResult], ...]
     telling: tuple[tuple[str, FactValue, FactValue], ...]
     others: tuple[tuple[str, FactValue, FactValue], ...]
+    only_good: tuple[str, ...] = ()
+    only_bad: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -62,26 +83,31 @@ class Comparison:
             ],
             "telling": pairs(self.telling),
             "others": pairs(self.others),
+            "only_good": list(self.only_good),
+            "only_bad": list(self.only_bad),
         }
 
 
-def compare(catalogue: Catalogue, good: Mapping[str, FactValue], bad: Mapping[str, FactValue]) -> Comparison:
+def compare(catalogue: Catalogue, good_file: FactsFile, bad_file: FactsFile) -> Comparison:
     """Differences, with the facts that some rule asks for apart from the rest."""
-    rows = tuple(
-        (left, right)
-        for left, right in zip(check_requirements(catalogue, good), check_requirements(catalogue, bad), strict=True)
-        if left.verdict != right.verdict
-    )
+    good, bad = good_file.facts, bad_file.facts
+    judged = [check_requirements(catalogue, file.facts, probe_states_by_prefix(file)) for file in (good_file, bad_file)]
+    rows = tuple((left, right) for left, right in zip(*judged, strict=True) if left.verdict != right.verdict)
     asked = {name for rule in catalogue for item in rule.evidence for name in (item.fact or {})}
+    of_good, of_bad = _groups(good), _groups(bad)
     differing = [
         (name, good.get(name), bad.get(name))
         for name in sorted({*good, *bad})
-        if not name.startswith(_VOLATILE) and _plain(good.get(name)) != _plain(bad.get(name))
+        if not name.startswith(_VOLATILE)
+        and name.split(".")[0] in of_good & of_bad
+        and _plain(good.get(name)) != _plain(bad.get(name))
     ]
     return Comparison(
         rows,
         tuple(item for item in differing if item[0] in asked),
         tuple(item for item in differing if item[0] not in asked),
+        tuple(sorted(of_good - of_bad)),
+        tuple(sorted(of_bad - of_good)),
     )
 
 
@@ -95,6 +121,9 @@ def document_of(comparison: Comparison, good_name: str, bad_name: str, version: 
         blocks += [Heading("Facts that rules ask for"), _facts_table(comparison.telling)]
     if comparison.others:
         blocks += [Heading("Other facts"), _facts_table(comparison.others)]
+    for name, only in (("good", comparison.only_good), ("bad", comparison.only_bad)):
+        if only:
+            blocks.append(Paragraph(f"Looked at on the {name} machine only: {', '.join(only)}."))
     if not blocks:
         blocks.append(Paragraph("The two machines do not differ in anything that was measured."))
     return Document(f"QWEN-AUDIO comparison {version}", f"good: {good_name}, bad: {bad_name}", tuple(blocks))
@@ -104,8 +133,12 @@ def _facts_table(facts: tuple[tuple[str, FactValue, FactValue], ...]) -> Table:
     return Table(("fact", "good", "bad"), tuple((name, _short(good), _short(bad)) for name, good, bad in facts))
 
 
+def _groups(facts: Mapping[str, FactValue]) -> set[str]:
+    return {name.split(".")[0] for name in facts}
+
+
 def _short(value: FactValue) -> str:
-    text = shown(value)
+    text = shown(value).split("\n", 1)[0] or "empty"
     return text if len(text) <= 28 else text[:27] + "…"
 
 

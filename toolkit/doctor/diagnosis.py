@@ -7,7 +7,7 @@ from pathlib import Path
 
 from toolkit.doctor.document import Block, Bullets, Detail, Document, Heading, Paragraph, StatusRow, StatusRows
 from toolkit.doctor.inquiry import SCHEMA, Inquiry
-from toolkit.doctor.wording import command_details, fix_details
+from toolkit.doctor.wording import command_details, fix_details, percent
 from toolkit.errors import EXIT_FAILS, EXIT_WELL
 from troubleshoot.engine import Diagnosis, Finding, diagnose
 from troubleshoot.evidence import Case, Matcher, Observation
@@ -89,7 +89,8 @@ def document_of(report: DiagnosisReport, version: str, *, verbose: bool = False)
         blocks.append(Paragraph("Not known: nothing found here is sure enough to name a cause."))
         if diagnosis.findings:
             guesses = ", ".join(
-                f"{finding.rule.id} ({finding.probability:.0%})" for finding in diagnosis.findings[:_SHOWN_FINDINGS]
+                f"{finding.rule.id} ({percent(finding.probability)})"
+                for finding in diagnosis.findings[:_SHOWN_FINDINGS]
             )
             blocks.append(Paragraph(f"Nearest guesses: {guesses}."))
         blocks.extend([Heading("Collect next"), Bullets(diagnosis.collect)])
@@ -113,7 +114,7 @@ def _finding(finding: Finding, report: DiagnosisReport, place: int) -> StatusRow
         details += [Detail("unlike", f"{other.rule}: {other.tell}") for other in rule.lookalikes[:2]]
     else:
         details += [Detail("fix", rule.fixes[0].title)]
-    return StatusRow(f"{finding.probability:.0%}", rule.id, rule.title, tuple(details))
+    return StatusRow(percent(finding.probability), rule.id, rule.title, tuple(details))
 
 
 def _advice(advice: WrongAdvice) -> str:

@@ -10,14 +10,14 @@ from types import MappingProxyType
 
 from toolkit import __version__
 from toolkit.doctor.bundling import read_bundle
-from toolkit.doctor.inquiry import Inquiry, load_facts, read_json
+from toolkit.doctor.inquiry import Inquiry, load_facts
 from toolkit.errors import UsageError
 from toolkit.probe.catalogue import PROBES, Probe, Target, collect
 from toolkit.probe.facts_file import FactsFile
 from toolkit.probe.interpreter import resolve_interpreter
-from troubleshoot.facts import NA, FactValue
+from troubleshoot.facts import NA, FactValue, told_facts
 
-__all__ = ["gather_facts", "facts_file_of", "inquire", "reprobe_of"]
+__all__ = ["facts_file_of", "gather_facts", "inquire", "reprobe_of"]
 
 OnSlow = Callable[[Probe], None]
 
@@ -45,17 +45,12 @@ def gather_facts(
 
 def facts_file_of(path: Path) -> FactsFile:
     """A facts file, a doctor's JSON, or told facts, as a facts file."""
-    data = read_json(path)
-    inner = data.get("facts_file") if data.get("kind") == "doctor" else data
-    if isinstance(inner, dict) and {"probes", "interpreter"} <= set(inner):
-        return FactsFile.from_json(inner)
-    from troubleshoot.facts import told_facts
-
-    measured, told = load_facts(path)
+    loaded = load_facts(path)
+    if loaded.file is not None:
+        return loaded.file
     created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return FactsFile(
-        created=created, toolkit=__version__, interpreter="unknown", probes=(), facts={**told_facts(told), **measured}
-    )
+    facts = {**told_facts(loaded.told), **loaded.measured}
+    return FactsFile(created=created, toolkit=__version__, interpreter="interpreter not told", probes=(), facts=facts)
 
 
 def inquire(
@@ -74,20 +69,22 @@ def inquire(
     inquiry = Inquiry(
         words=words.strip(), told=dict(told), audio=tuple(audio), spoken_text=spoken_text, answers=dict(answers)
     )
-    plain = [name for name in logs if not name.lower().endswith(".zip")]
+    plain = [name for name in logs if not _is_zip(name)]
     for name in logs:
         if name not in plain:
             inquiry = _joined(inquiry, read_bundle(Path(name)).inquiry())
+            inquiry = replace(inquiry, target={"facts": name})
     inquiry = replace(inquiry, logs=tuple(plain))
     if log_text is not None:
         inquiry = replace(inquiry, log_texts={**inquiry.log_texts, "log": log_text})
     if facts is not None:
-        measured, short = load_facts(facts)
+        loaded = load_facts(facts)
+        python = {"python": loaded.interpreter} if loaded.interpreter else {}
         inquiry = replace(
             inquiry,
-            measured={**inquiry.measured, **measured},
-            told={**short, **inquiry.told},
-            target={"facts": str(facts)},
+            measured={**inquiry.measured, **loaded.measured},
+            told={**loaded.told, **inquiry.told},
+            target={"facts": str(facts), **python},
         )
     if service is not None:
         file = gather_facts(python=None, model=None, service=service, gpu_index=None, on_slow=None, only=["service"])
@@ -105,6 +102,8 @@ def reprobe_of(target: Mapping[str, str], on_slow: OnSlow | None) -> Callable[[S
     """A function that measures named facts again, on what the saved diagnosis looked at."""
 
     def reprobe(names: Sequence[str]) -> Mapping[str, FactValue]:
+        if not _is_here(target):
+            return MappingProxyType({})
         wanted = [
             probe.name
             for probe in PROBES
@@ -128,6 +127,22 @@ def reprobe_of(target: Mapping[str, str], on_slow: OnSlow | None) -> Callable[[S
         return {name: value for name, value in file.facts.items() if not isinstance(value, NA)}
 
     return reprobe
+
+
+def _is_zip(name: str) -> bool:
+    if name.lower().endswith(".zip"):
+        return True
+    try:
+        with open(name, "rb") as stream:
+            return stream.read(4) == b"PK\x03\x04"
+    except OSError:  # also "-"; what cannot be read is told by whoever reads it as a log
+        return False
+
+
+def _is_here(target: Mapping[str, str]) -> bool:
+    """Whether what was measured can be measured again: facts from another machine cannot."""
+    python = target.get("python")
+    return Path(python).exists() if python else "facts" not in target
 
 
 def _joined(first: Inquiry, second: Inquiry) -> Inquiry:

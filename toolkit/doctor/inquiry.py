@@ -11,14 +11,16 @@ from typing import Any
 
 from toolkit.acoustics import measure, read_wav
 from toolkit.errors import BadBundle, UsageError
+from toolkit.probe.facts_file import FactsFile
 from troubleshoot.evidence import Case, Matcher
 from troubleshoot.facts import FactValue, fact_from_json, fact_to_json, told_facts
 from troubleshoot.scanner import ScanResult, scan_path, scan_stream, scan_text
 
-__all__ = ["SCHEMA", "Inquiry", "load_facts", "load_saved"]
+__all__ = ["SCHEMA", "Inquiry", "LoadedFacts", "checked_facts", "load_facts", "load_saved", "read_json"]
 
 SCHEMA = 1
 _MAX_JSON_BYTES = 32 * 1024 * 1024
+_LARGEST = 1e18
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,16 @@ class Inquiry:
                 if name == "-"
                 else scan_path(Path(name), matcher.patterns)
             )
-        audio: dict[str, FactValue] = dict(self.audio_measures)
-        for path in self.audio:
-            audio.update(measure(read_wav(path), self.spoken_text or None))
+        audio = self.measure_audio()
         facts = {**self.measured, **told_facts(self.told)}
         return Case(logs=logs, facts=facts, words=self.words, audio=audio, answers=dict(self.answers))
+
+    def measure_audio(self) -> dict[str, FactValue]:
+        """Measures of the recordings; of several, the last one that has a measure gives it. Raises BadAudio."""
+        measures: dict[str, FactValue] = dict(self.audio_measures)
+        for path in self.audio:
+            measures.update(measure(read_wav(path), self.spoken_text or None))
+        return measures
 
     def is_empty(self) -> bool:
         """True when nothing at all was given."""
@@ -95,24 +102,61 @@ class Inquiry:
         }
 
 
-def load_facts(path: Path) -> tuple[dict[str, FactValue], dict[str, object]]:
+@dataclass(frozen=True)
+class LoadedFacts:
+    """Facts from a file: ``measured`` ones by their proper names, ``told`` ones by short names such as ``gpu``.
+
+    ``interpreter`` is the Python that they are facts of, when the file says so; ``file`` is the whole facts file.
+    """
+
+    measured: Mapping[str, FactValue]
+    told: Mapping[str, object]
+    interpreter: str | None = None
+    file: FactsFile | None = None
+
+
+def load_facts(path: Path) -> LoadedFacts:
     """Facts from a facts file, from a doctor's ``--json``, or from a plain mapping of names to values.
 
-    Returns measured facts and told ones (short names such as ``gpu``). Raises BadBundle.
+    Raises BadBundle that names what is wrong.
     """
     data = read_json(path)
+    schema = data.get("schema")
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BadBundle(f"{path} has schema {schema}, this version reads up to {SCHEMA}: upgrade the toolkit")
     if data.get("kind") == "doctor":
         inner = data.get("facts_file")
         data = inner if isinstance(inner, dict) else {}
-    schema = data.get("schema")
-    facts = data.get("facts") if "facts" in data else {name: value for name, value in data.items() if name != "schema"}
-    if isinstance(schema, int) and schema > SCHEMA:
-        raise BadBundle(f"{path} has schema {schema}, this version reads up to {SCHEMA}: upgrade the toolkit")
-    if not isinstance(facts, dict):
-        raise BadBundle(f"{path} holds no facts; make it with: qwen-audio doctor --json > facts.json")
-    measured = {name: fact_from_json(value) for name, value in facts.items() if "." in name}
-    told = {name: value for name, value in facts.items() if "." not in name}
-    return measured, told
+    if "probes" in data or "facts" in data:
+        try:
+            file = FactsFile.from_json(data)
+        except BadBundle as error:
+            raise BadBundle(f"{path}: {error}") from None
+        _check_numbers(file.facts, str(path))
+        return LoadedFacts(file.facts, {}, file.interpreter, file)
+    if not data or "kind" in data:
+        raise BadBundle(f"{path} holds no facts; make it with: qwen-audio doctor --json > {path.name}")
+    facts = checked_facts({name: value for name, value in data.items() if name != "schema"}, str(path))
+    return LoadedFacts(
+        {name: value for name, value in facts.items() if "." in name},
+        {name: value for name, value in facts.items() if "." not in name},
+    )
+
+
+def checked_facts(data: Mapping[str, object], where: str) -> dict[str, FactValue]:
+    """Facts from JSON that anybody may have written: single values only. Raises BadBundle."""
+    facts = {str(name): fact_from_json(value) for name, value in data.items()}
+    for name, value in facts.items():
+        if isinstance(value, dict | list):
+            raise BadBundle(f"{where}: the fact {name[:60]!r} holds a list or a table, not a single value")
+    _check_numbers(facts, where)
+    return facts
+
+
+def _check_numbers(facts: Mapping[str, FactValue], where: str) -> None:
+    for name, value in facts.items():
+        if isinstance(value, int | float) and not abs(value) < _LARGEST:
+            raise BadBundle(f"{where}: the fact {name[:60]!r} is not a number that a measurement could give")
 
 
 def load_saved(path: Path) -> tuple[Inquiry, dict[str, Any]]:
@@ -136,7 +180,7 @@ def load_saved(path: Path) -> tuple[Inquiry, dict[str, Any]]:
             answers={str(name): str(value) for name, value in saved["answers"].items()},
             target={str(name): str(value) for name, value in saved["target"].items()},
         )
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadBundle(f"{path} is a damaged diagnosis: {error!r} is missing or of the wrong kind") from None
     return inquiry, data
 

@@ -20,11 +20,15 @@ NOT_REDACTED = (
     "secrets in a form that no rule knows",
 )
 _MINIMUM_NAME = 3
-# Names that are not private, and would make a report unreadable if they were replaced everywhere.
-_COMMON_NAMES = frozenset(
-    "admin administrator azureuser debian default docker ec2-user home jovyan localhost pi python root runner torch "
-    "ubuntu user".split()
-)
+# What one rule puts in can bare the edge that another one needs; two passes settle nearly everything.
+_MOST_PASSES = 6
+# Account names that are not private, and would make a report unreadable if they were replaced everywhere.
+_COMMON_NAMES = frozenset({
+    "admin", "administrator", "app", "audio", "azureuser", "container", "cuda", "data", "debian", "default", "demo",
+    "dev", "docker", "ec2-user", "gpu", "guest", "home", "host", "jovyan", "lab", "linux", "local", "localhost", "main",
+    "model", "models", "nobody", "nvidia", "python", "qwen", "root", "runner", "server", "service", "speech", "system",
+    "test", "torch", "ubuntu", "user", "users", "voice", "windows", "work", "www-data",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,61 +49,93 @@ class _Rule:
 
 def _public_address(match: re.Match[str]) -> str:
     parts = [int(part) for part in match.group(0).split(".")]
-    # Loopback, unspecified and netmasks say how a service is bound, which is what a diagnosis needs; versions of four
-    # numbers with a small first part (1.2.3.4) are rare enough to lose.
+    # Loopback, unspecified and netmasks say how a service is bound, which is what a diagnosis needs.
     if any(part > 255 for part in parts) or parts[0] in (0, 127, 255):
         return match.group(0)
-    return "<ip>"
+    # NVIDIA's wheels have versions of four numbers: nvidia-cublas-cu12==12.8.4.1, nvidia_cudnn_cu12-9.10.2.21.
+    before = match.string[max(0, match.start() - 80) : match.start()]
+    return match.group(0) if _BEFORE_VERSION.search(before) else "<ip>"
 
 
 def _public_address_6(match: re.Match[str]) -> str:
     text = match.group(0)
-    return text if text in ("::1", "::") or text.count(":") < 3 else "<ip6>"
+    if text in ("::1", "::"):
+        return text
+    # Times of day have two colons and no empty group; C++ scopes (::add) have no digit.
+    is_address = ("::" in text and any(char.isdigit() for char in text)) or text.count(":") >= 6
+    return "<ip6>" if is_address else text
 
 
-# Words that stand before a secret.
-_NAMES = r"(?:api[_-]?key|apikey|secret|token|passw(?:or)?d|passwd|auth|credential|access[_-]?key)"
+_BEFORE_VERSION = re.compile(r"(?i)(?:[=~<>!]=|version:?|\bv|[_-]cu\d\d(?:[-_ ]|==)|nvidia[\w-]* +|[a-z]-)\s*$")
+_WORD = (
+    r"(?:api[_-]?key|secret|passw(?:or)?d|passphrase|credentials?|access[_-]?key|private[_-]?key|auth[_-]?key|token|auth"
+    r"|cookie)(?:[_-]?(?:key|value|hash))?"
+)
+_SENSITIVE_KEY = re.compile(rf"(?i)[\w-]*{_WORD}")
+# What stands behind a secret's name and is none: a placeholder, a switch, a number as in pad_token=151643, a list.
+_HARMLESS = r"(?![<\[({]|(?:true|false|none|null)\b|\d{1,7}\b)"
 _RULES = (
     _Rule(
         "private key",
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
+        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
         "<private key>",
     ),
-    _Rule("url credentials", re.compile(r"(?<=://)[^\s/@:]{1,256}:[^\s/@]{1,256}(?=@)"), "<credentials>"),
-    _Rule("bearer token", re.compile(r"(?i)(?<=bearer )\s*(?!<)[\w.~+/=-]{8,}"), "<token>"),
+    _Rule("url credentials", re.compile(r"(?<=://)[^\s/\"'<>]{1,512}(?=@)"), "<credentials>"),
+    _Rule("bearer token", re.compile(r"(?i)(\bbearer\s+)(?!<)[\w.~+/=-]{8,}"), lambda m: m.group(1) + "<token>"),
     _Rule(
         "known token",
         re.compile(
-            r"\b(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
-            r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}"
-            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{30,}|ms-[0-9a-f]{8}-[0-9a-f-]{27}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
+            r"(?<![A-Za-z])(?:hf_[A-Za-z0-9]{16,}|sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}"
+            r"|glpat-[\w-]{16,}|xox[abprs]-[\w-]{10,}|nvapi-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{20,}"
+            r"|r8_[A-Za-z0-9]{20,}|gsk_[A-Za-z0-9]{20,}|(?:AKIA|ASIA)[0-9A-Z]{16}|AIza[\w-]{30,}"
+            r"|ms-[0-9a-f]{8}-[0-9a-f-]{27}|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{5,})"
         ),
         "<token>",
     ),
     _Rule(
         "named secret",
         re.compile(
-            rf"(?i)(\b[\w-]*{_NAMES}[\w-]*[\"']?\s*[=:]\s*[\"']?)"
-            r"(?!<|true\b|false\b|none\b|null\b|\d{1,7}\b)([^\s\"',;&}\])<]{4,})"
+            rf"(?i)((?<![A-Za-z0-9])[\w-]*{_WORD}[\"']?\s*(?:=|:)\s*){_HARMLESS}"
+            r"(?:(\"|')(?![<\[({])[^\"'\n]+\2|[^\s\"',;&})\]<>]{3,})"
+        ),
+        lambda m: m.group(1) + (m.group(2) or "") + "<secret>" + (m.group(2) or ""),
+    ),
+    _Rule(
+        "named secret",
+        re.compile(
+            rf"(?i)(\bauthorization[\"']?\s*[=:]\s*[\"']?(?:[a-z]+ +)?)(?![a-z]+ +<){_HARMLESS}[^\s\"',;<>]{{3,}}"
         ),
         lambda m: m.group(1) + "<secret>",
     ),
     _Rule(
-        "secret parameter",
-        re.compile(rf"(?i)([?&][\w-]*{_NAMES}[\w-]*=)(?!<)([^\s&#\"'<]+)"),
+        "named secret",
+        re.compile(rf"(?i)((?<!\w)--?[\w-]*{_WORD}\s+){_HARMLESS}(?!-)[^\s\"',;<>]{{3,}}"),
         lambda m: m.group(1) + "<secret>",
     ),
-    _Rule("e-mail address", re.compile(r"\b[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+\b"), "<e-mail>"),
+    _Rule("e-mail address", re.compile(r"\b[\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,24}\b"), "<e-mail>"),
     _Rule("card identity", re.compile(r"\b(?:GPU|MIG)-[0-9a-fA-F]{8}-[0-9a-fA-F-]{20,}\b"), "<gpu-id>"),
     _Rule("hardware address", re.compile(r"\b(?:[0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\b"), "<mac>"),
     _Rule("ip address", re.compile(r"(?<![\d.+])\d{1,3}(?:\.\d{1,3}){3}(?![\d.]\d)"), _public_address),
     _Rule(
         "ip6 address", re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{0,4}:){2,7}[0-9A-Fa-f]{0,4}(?![\w:])"), _public_address_6
     ),
-    _Rule("home folder", re.compile(r"(?i)(?<![\w/])(?:/home|/Users|/export/home)/(?!<)[^/\s\"':;,)\]}>]+"), "~"),
     _Rule(
         "home folder",
-        re.compile(r"(?i)\b[A-Z]:[\\/]{1,2}Users[\\/]{1,2}(?!<|Public\b|Default\b)[^\\/\s\"':;,)\]}>]+"),
+        # Also below the drives of WSL and Git Bash, in file URLs, and as Windows shows a distribution's files.
+        re.compile(
+            r"(?i)(?:(?:/mnt|/cygdrive)?/[a-z]/Users|(?<![\w/~])/Users|(?<![\w/~])/home|(?<=file://)/(?:home|Users)|/export/home"
+            r"|(?<=[\\/])(?:wsl\$|wsl\.localhost)[\\/]+[\w.-]+[\\/]+home)"
+            r"[\\/]+(?!<)[^\\/\s\"':;,)\]}>]+"
+        ),
+        "~",
+    ),
+    _Rule(
+        "home folder",
+        # Account names of Windows may hold spaces; they belong to the name when a separator follows.
+        re.compile(
+            r"(?i)(?<![A-Za-z0-9])[A-Z]:[\\/]{1,2}Users[\\/]{1,2}(?!<|Public\b|Default\b|All Users\b)"
+            r"(?:[^\\/\s\"':;,)\]}>]+(?: [^\\/\s\"':;,)\]}>]+){1,3}(?=[\\/])|[^\\/\s\"':;,)\]}>]+)"
+        ),
         "~",
     ),
 )
@@ -118,25 +154,25 @@ class Redactor:
 
     def __post_init__(self) -> None:
         names = _own_names() if self.names is None else self.names
-        usable = sorted(
-            {name for name in names if len(name) >= _MINIMUM_NAME and name.lower() not in _COMMON_NAMES},
-            key=len,
-            reverse=True,
-        )
+        usable = {name for name in names if _is_telling(name) and name.lower() not in _COMMON_NAMES}
         home = str(Path.home()) if self.home is None else self.home
         rules = []
         if len(home) > 4 and home not in ("/root", "/home"):
-            rules.append(_Rule("home folder", re.compile(re.escape(home), re.IGNORECASE), "~"))
+            # JSON writes each backslash of a Windows path twice.
+            parts = [re.escape(part) for part in re.split(r"[\\/]", home)]
+            rules.append(_Rule("home folder", re.compile(r"[\\/]{1,2}".join(parts) + r"(?![\w-])", re.IGNORECASE), "~"))
         rules.extend(_RULES)
-        rules.extend(
-            _Rule("own name", re.compile(rf"(?i)(?<![\w<-]){re.escape(name)}(?![\w>-])"), "<name>") for name in usable
-        )
+        rules.extend(_own_name(name) for name in sorted(usable, key=lambda name: (-len(name), name)))
         self._rules = tuple(rules)
 
     def text(self, text: str) -> str:
         """Text without what the rules know."""
-        for rule in self._rules:
-            text = rule.pattern.sub(lambda match, rule=rule: self._replace(rule, match), text)  # type: ignore[misc]
+        for _ in range(_MOST_PASSES):
+            before = text
+            for rule in self._rules:
+                text = rule.pattern.sub(lambda match, rule=rule: self._replace(rule, match), text)  # type: ignore[misc]
+            if text == before:
+                break
         return text
 
     def value(self, value: object) -> object:
@@ -144,10 +180,16 @@ class Redactor:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
-            return {self.text(str(key)): self.value(item) for key, item in value.items()}
+            return {self.text(str(key)): self._named(str(key), item) for key, item in value.items()}
         if isinstance(value, list | tuple):
             return [self.value(item) for item in value]
         return value
+
+    def _named(self, key: str, value: object) -> object:
+        if isinstance(value, str) and value and _SENSITIVE_KEY.fullmatch(key) and not value.startswith("<"):
+            self._count("named secret", len(value))
+            return "<secret>"
+        return self.value(value)
 
     def ledger(self) -> tuple[LedgerLine, ...]:
         """What was removed so far, most frequent first."""
@@ -158,9 +200,24 @@ class Redactor:
         found = match.group(0)
         replaced = match.expand(rule.replacement) if isinstance(rule.replacement, str) else rule.replacement(match)
         if replaced != found:
-            count, characters = self._counts.get(rule.name, (0, 0))
-            self._counts[rule.name] = (count + 1, characters + len(found))
+            self._count(rule.name, len(found))
         return replaced
+
+    def _count(self, rule: str, characters: int) -> None:
+        count, before = self._counts.get(rule, (0, 0))
+        self._counts[rule] = (count + 1, before + characters)
+
+
+def _is_telling(name: str) -> bool:
+    # A short Latin word would be found inside the language itself; two Chinese characters are a whole name.
+    return len(name) >= (_MINIMUM_NAME if name.isascii() else 2)
+
+
+def _own_name(name: str) -> _Rule:
+    """A name as a word of its own, also next to ``_`` and ``-``; placeholders of other rules are left alone."""
+    edges = (r"(?<![^\W_])", r"(?![^\W_])") if name.isascii() else ("", "")
+    pattern = re.compile(rf"(?i)<[a-z][a-z0-9 -]*>|{edges[0]}{re.escape(name)}{edges[1]}")
+    return _Rule("own name", pattern, lambda m: m.group(0) if m.group(0).startswith("<") else "<name>")
 
 
 def _own_names() -> tuple[str, ...]:

@@ -75,9 +75,8 @@ def build_report(matcher: Matcher, file: FactsFile) -> DoctorReport:
         finding
         for finding in diagnosis.findings
         if finding.known
-        and finding.rule.id not in shown_rules
+        and finding.rule.requirement is None  # those are judged as rows
         and finding.explained_by not in shown_rules
-        and not _in_row(finding, rows)
     )
     return DoctorReport(file, rows, also, _tier(rows, file.facts))
 
@@ -106,11 +105,6 @@ def document_of(report: DoctorReport, *, verbose: bool = False) -> Document:
     python = facts.get("python.executable") or report.file.interpreter
     subtitle = f"{python} (Python {shown(facts.get('python.version'))}), {report.file.created}"
     return Document(f"QWEN-AUDIO doctor {__version__}", subtitle, tuple(blocks))
-
-
-def _in_row(finding: Finding, rows: tuple[RowResult, ...]) -> bool:
-    requirement = finding.rule.requirement
-    return requirement is not None and any(row.row.id == requirement.row and row.rule is not None for row in rows)
 
 
 def _row(result: RowResult, facts: Mapping[str, FactValue], verbose: bool) -> StatusRow:

@@ -16,6 +16,7 @@ __all__ = [
     "check_document",
     "check_json",
     "evaluation_document",
+    "evaluation_json",
     "list_document",
     "list_json",
     "rule_document",
@@ -131,18 +132,20 @@ def evaluation_document(result: Evaluation, misses: int, version: str) -> Docume
     )
     total = ("all", str(len(result.verdicts)), f"{result.share(1):.1%}", f"{result.share(3):.1%}")
     worst = tuple(
-        (
-            verdict.report.id,
-            verdict.report.cause,
-            str(verdict.place or "-"),
-            ", ".join(f"{rule} {probability:.2f}" for rule, probability in verdict.found),
-        )
+        f"{verdict.report.id}: {verdict.report.cause} came "
+        f"{f'as number {verdict.place}' if verdict.place else 'not at all'}, "
+        f"behind {', '.join(f'{rule} {probability:.2f}' for rule, probability in verdict.found)}"
         for verdict in result.worst(misses)
     )
     blocks: list[Block] = [Table(("family", "reports", "first", "first three"), (*families, total), right=(1, 2, 3))]
     if worst:
-        blocks += [Heading("Worst misses"), Table(("report", "true cause", "place", "found"), worst, right=(2,))]
+        blocks += [Heading("Worst misses"), Bullets(worst)]
     return Document(f"QWEN-AUDIO rules eval {version}", f"{len(result.verdicts)} labelled reports", tuple(blocks))
+
+
+def evaluation_json(result: Evaluation) -> dict[str, object]:
+    """JSON form."""
+    return {"schema": SCHEMA, "kind": "rules-eval", **result.to_json()}
 
 
 def _sign(item: Evidence) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from toolkit.acoustics import measure, read_wav
 from toolkit.doctor.document import Block, Bullets, Detail, Document, Heading, StatusRow, StatusRows
 from toolkit.doctor.inquiry import SCHEMA, Inquiry
-from toolkit.doctor.wording import fix_details
+from toolkit.doctor.wording import fix_details, percent
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL, BadBundle, UsageError
 from troubleshoot.engine import score_observations
 from troubleshoot.evidence import Case, Matcher, Observation
@@ -88,14 +88,16 @@ def recheck(
         measures.update(measure(read_wav(path), inquiry.spoken_text or None))
     case = Case(logs=scans, facts=new_facts, audio=measures)
     now = [seen for seen in matcher.observe(case) if seen.rule == rule.id]
-    gone, still, untested = _compare(spoke, now, bool(logs), bool(audio), renewed_facts)
+    # What a new log says of versions and cards renews facts that the first log had told.
+    renewed_facts |= set(matcher.all_facts(Case(logs=scans)))
+    looked = [_Looked.at(line, now, has_log=bool(logs), has_audio=bool(audio), renewed=renewed_facts) for line in spoke]
     scored = score_observations(matcher.catalogue, now)
     return RecheckReport(
         rule=rule,
-        outcome=_outcome(gone, still),
-        gone=tuple(gone),
-        still=tuple(still),
-        untested=tuple(untested),
+        outcome=_outcome(looked),
+        gone=tuple(each.text for each in looked if each.state == "gone"),
+        still=tuple(each.text for each in looked if each.state == "still"),
+        untested=tuple(f"{each.text}: {each.advice}" for each in looked if each.state == "untested" and each.advice),
         probability_before=_number(finding.get("probability")),
         probability_now=scored[0].probability if scored else rule.prior,
         facts={**inquiry.measured, **new_facts},
@@ -104,16 +106,16 @@ def recheck(
 
 def document_of(report: RecheckReport, version: str) -> Document:
     """The outcome to show."""
-    text = f"{report.rule.title}: {report.probability_before:.0%} before, {report.probability_now:.0%} now"
+    before, now = percent(report.probability_before), percent(report.probability_now)
+    text = f"{report.rule.title}: {before} before, {now} now."
     details = [Detail("gone", line) for line in report.gone] + [Detail("still", line) for line in report.still]
     if report.outcome == "not-solved":
         details += fix_details(report.rule, report.facts, fixes=2)
-    verdict = {"solved": "solved", "not-solved": "fail", "unclear": "warn"}[report.outcome]
-    words = {"solved": "solved", "not-solved": "not solved", "unclear": "unclear"}[report.outcome]
-    blocks: list[Block] = [StatusRows((StatusRow(verdict, report.rule.id, f"{words}. {text}", tuple(details)),))]
+    row = StatusRow(report.outcome, report.rule.id, text, tuple(details))
+    blocks: list[Block] = [StatusRows((row,), stacked=True)]
     if report.untested:
         blocks += [Heading("Not looked at again"), Bullets(report.untested)]
-    return Document(f"QWEN-AUDIO recheck {version}", words, tuple(blocks))
+    return Document(f"QWEN-AUDIO recheck {version}", report.outcome.replace("-", " "), tuple(blocks))
 
 
 def _finding(saved: Mapping[str, object], rule_id: str | None) -> Mapping[str, object]:
@@ -144,36 +146,48 @@ def _renew_facts(
     return facts, set(fresh) | set(again)
 
 
-def _compare(
-    spoke: list[dict[str, object]], now: list[Observation], has_log: bool, has_audio: bool, renewed: set[str]
-) -> tuple[list[str], list[str], list[str]]:
-    gone: list[str] = []
-    still: list[str] = []
-    untested: list[str] = []
-    speaking = {(seen.kind, seen.why) for seen in now if seen.weight > 0}
-    for line in spoke:
+@dataclass(frozen=True)
+class _Looked:
+    """A line of evidence at the second look: ``state`` is gone, still or untested; ``advice`` is how to test it."""
+
+    text: str
+    weight: float
+    state: str
+    advice: str = ""
+
+    @classmethod
+    def at(
+        cls, line: dict[str, object], now: list[Observation], *, has_log: bool, has_audio: bool, renewed: set[str]
+    ) -> _Looked:
         kind, why, quote = str(line.get("kind")), str(line.get("why")), str(line.get("quote"))
-        shown = f"{quote} ({why})"
-        if kind == "log" and not has_log:
-            untested.append(f"{shown}: run the failing action again and give its log: qwen-audio recheck SAVED NEW.log")
-        elif kind == "audio" and not has_audio:
-            untested.append(f"{shown}: record again and give the file: --audio NEW.wav")
-        elif kind == "fact" and not any(name.split(" = ")[0] in renewed for name in quote.split(", ")):
-            untested.append(f"{shown}: was told, not measured; tell it again with --fact NAME=VALUE")
-        elif kind not in _RERUN:
-            if kind != "says":
-                untested.append(f"{shown}: only a person can say")
-        elif (kind, why) in speaking:
-            still.append(shown)
-        else:
-            gone.append(shown)
-    return gone, still, untested
+        text, weight = f"{quote} ({why})", _number(line.get("weight"))
+        advice = _untestable(kind, quote, has_log=has_log, has_audio=has_audio, renewed=renewed)
+        if advice is not None:
+            return cls(text, weight, "untested", advice)
+        speaks = any((seen.kind, seen.why) == (kind, why) for seen in now if seen.weight > 0)
+        return cls(text, weight, "still" if speaks else "gone")
 
 
-def _outcome(gone: list[str], still: list[str]) -> Outcome:
-    if still:
+def _untestable(kind: str, quote: str, *, has_log: bool, has_audio: bool, renewed: set[str]) -> str | None:
+    """What is needed to test a line of evidence again; ``None`` when everything is at hand."""
+    if kind == "log" and not has_log:
+        return "run the failing action again and give its log: qwen-audio recheck SAVED NEW.log"
+    if kind == "audio" and not has_audio:
+        return "record again and give the file: --audio NEW.wav"
+    if kind == "fact" and not any(part.split(" = ")[0] in renewed for part in quote.split(", ")):
+        return "not measured here; tell it again with --fact NAME=VALUE"
+    if kind not in _RERUN:
+        return "" if kind == "says" else "only a person can say"
+    return None
+
+
+def _outcome(looked: list[_Looked]) -> Outcome:
+    """Solved when nothing is still there and what is gone weighs no less than the half of what was not tested."""
+    if any(each.state == "still" for each in looked):
         return "not-solved"
-    return "solved" if gone else "unclear"
+    gone = max((each.weight for each in looked if each.state == "gone"), default=0.0)
+    untested = max((each.weight for each in looked if each.state == "untested"), default=0.0)
+    return "solved" if gone > 0 and gone >= untested / 2 else "unclear"
 
 
 def _list(value: object) -> list[object]:

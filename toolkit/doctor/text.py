@@ -24,7 +24,7 @@ __all__ = ["COLUMNS", "render_text", "wrap"]
 COLUMNS = 80
 _LABELS = {
     "fail": "FAIL", "crashed": "CRASH", "timed-out": "TIMEOUT", "not-applicable": "n/a", "not-checked": "unknown",
-    "not-solved": "FAIL",
+    "not-solved": "STILL",
 }  # fmt: skip
 _STYLES = {
     "ok": "32", "solved": "32", "warn": "33", "unclear": "33", "fail": "31;1", "not-solved": "31;1", "crashed": "31;1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 
-from toolkit.doctor.document import Bullets, Document, Heading, StatusRow, StatusRows, Table
+from toolkit.doctor.document import Block, Bullets, Document, Heading, StatusRow, StatusRows, Table
 from toolkit.doctor.inquiry import SCHEMA
 from toolkit.errors import EXIT_WARNINGS, EXIT_WELL
 from toolkit.probe.watch import Sample, UtilizationVerdict, WatchSummary
@@ -19,14 +19,13 @@ _ADVICE = (
     "`qwen-audio rules show python-launch-bound-decode`",
     "0 % while it speaks: another device works; see `qwen-audio rules show cpu-only-torch-wheel`",
 )
+_VERDICTS = {"steady": "ok", "low": "warn", "uneven": "warn"}
 _SHOWN_SAMPLES = 120
 
 
 def exit_code(summary: WatchSummary) -> int:
-    """0 well, 4 when the card waited or was throttled."""
-    low = isinstance(summary.verdict, UtilizationVerdict) and summary.verdict.value == "low"
-    throttled = not isinstance(summary.throttled_share, NA) and summary.throttled_share > 0
-    return EXIT_WARNINGS if low or throttled else EXIT_WELL
+    """0 well, 4 when the card waited, worked unevenly or was throttled."""
+    return EXIT_WARNINGS if any(row.verdict == "warn" for row in _rows(summary)) else EXIT_WELL
 
 
 def document_of(summary: WatchSummary, samples: Sequence[Sample], version: str) -> Document:
@@ -43,35 +42,34 @@ def document_of(summary: WatchSummary, samples: Sequence[Sample], version: str) 
         )
         for one in samples[::step]
     )
-    verdict = summary.verdict
-    name = verdict.value if isinstance(verdict, UtilizationVerdict) else "not known"
-    shown = {"steady": "ok", "low": "warn", "uneven": "warn"}.get(name, "not-checked")
-    reason = verdict.reason if isinstance(verdict, UtilizationVerdict | NA) else ""
-    throttled = summary.throttle_reasons
-    rows_of = (
-        StatusRow(shown, "Utilisation", f"{name}: {reason}"),
-        StatusRow(
-            "ok" if not throttled else "not-checked" if isinstance(throttled, NA) else "warn",
-            "Throttling",
-            str(throttled) if isinstance(throttled, NA) else ", ".join(throttled) or "none",
-        ),
-        StatusRow(
-            "ok" if not isinstance(summary.memory_peak_bytes, NA) else "not-checked",
-            "Memory peak",
-            f"{_gib(summary.memory_peak_bytes)} GiB",
-        ),
-    )
+    blocks: list[Block] = [StatusRows(_rows(summary)), Heading("How to read it"), Bullets(_ADVICE)]
+    if rows:
+        names = ("s", "util %", "memory GiB", "SM MHz", "W", "°C")
+        blocks += [Heading("Samples"), Table(names, rows, right=(0, 1, 2, 3, 4, 5))]
     return Document(
         f"QWEN-AUDIO watch {version}",
         f"{summary.sample_count} samples in {summary.duration_s:.0f} s",
-        (
-            StatusRows(rows_of),
-            Heading("How to read it"),
-            Bullets(_ADVICE),
-            Heading("Samples"),
-            Table(("s", "util %", "memory GiB", "SM MHz", "W", "°C"), rows, right=(0, 1, 2, 3, 4, 5)),
-        ),
+        tuple(blocks),
     )
+
+
+def _rows(summary: WatchSummary) -> tuple[StatusRow, ...]:
+    verdict, reasons, peak = summary.verdict, summary.throttle_reasons, summary.memory_peak_bytes
+    if isinstance(verdict, UtilizationVerdict):
+        used = StatusRow(
+            _VERDICTS.get(verdict.value, "not-checked"), "Utilisation", f"{verdict.value}: {verdict.reason}"
+        )
+    else:
+        used = StatusRow("not-checked", "Utilisation", verdict.reason)
+    if isinstance(reasons, NA):
+        slowed = StatusRow("not-checked", "Throttling", reasons.reason)
+    else:
+        slowed = StatusRow("warn" if reasons else "ok", "Throttling", ", ".join(reasons) or "none")
+    if isinstance(peak, NA):
+        memory = StatusRow("not-checked", "Memory peak", peak.reason)
+    else:
+        memory = StatusRow("ok", "Memory peak", f"{_gib(peak)} GiB")
+    return used, slowed, memory
 
 
 def to_json(summary: WatchSummary, samples: Sequence[Sample]) -> dict[str, object]:

@@ -9,7 +9,7 @@ from toolkit.doctor.document import Detail
 from troubleshoot.facts import NA, FactValue
 from troubleshoot.rule import Commands, Fix, Rule
 
-__all__ = ["FIX_LABELS", "command_details", "commands_for", "fix_details", "shown"]
+__all__ = ["FIX_LABELS", "command_details", "commands_for", "fix_details", "percent", "shown"]
 
 FIX_LABELS = {
     "safe": "safe",
@@ -27,7 +27,16 @@ def shown(value: FactValue) -> str:
         return str(value) if value is not None else "not known"
     if isinstance(value, float):
         return f"{value:.1f}"
+    if isinstance(value, list):
+        return ", ".join(shown(item) for item in value) or "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {shown(item)}" for name, item in value.items())
     return str(value)
+
+
+def percent(probability: float) -> str:
+    """A probability in words that never claim certainty."""
+    return ">99%" if probability >= 0.995 else "<1%" if probability < 0.005 else f"{probability:.0%}"
 
 
 def commands_for(commands: Commands, facts: Mapping[str, FactValue]) -> list[str]:

@@ -12,11 +12,13 @@ from toolkit.probe.file_peek import peek
 __all__ = [
     "CODEC_WEIGHTS",
     "INDEX",
+    "PUBLISHED_CODEC_BYTES",
     "PUBLISHED_WEIGHT_BYTES",
     "SMALL_FILES",
     "WEIGHTS",
     "FileReport",
     "check_small_file",
+    "missing_or_none",
     "read_json_table",
 ]
 

@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 
-__all__ = ["PUBLISHED_SHAPES", "CodecShape", "DecoderShape", "ModelShape", "shape_from_facts"]
+__all__ = [
+    "CONTEXT_FRAMES",
+    "OFFICIAL_CHUNK_FRAMES",
+    "PUBLISHED_SHAPES",
+    "CodecShape",
+    "DecoderShape",
+    "ModelShape",
+    "shape_from_facts",
+]
 
 _ELEMENT_BYTES = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8}
 # Live at once in the last block's residual unit, in units of its output: the residual, the padded input of the
