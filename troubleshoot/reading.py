@@ -134,7 +134,10 @@ def _cut_long_lines(data: bytes, limit: int, mark: bytes) -> bytes:
         if newline >= 0:
             position = newline + 1
             continue
-        parts.append(data[start : position + limit] + mark)
+        end = position + limit
+        while data[end] & 0xC0 == 0x80 and end > position + limit - 4:  # not inside a character of UTF-8
+            end -= 1
+        parts.append(data[start:end] + mark)
         start = data.find(b"\n", position + limit)
         position = start + 1
     return b"".join([*parts, data[start:]])

@@ -13,7 +13,8 @@ from troubleshoot.conditions import Condition, parse_condition
 
 __all__ = [
     "SCHEMA", "Answer", "Commands", "Evidence", "Fix", "LookAlike", "Question", "Requirement", "Rule", "Sample",
-    "SampleFile", "Text", "Verify", "WrongAdvice", "compile_pattern", "flexible", "loose", "pattern_options", "prepared",
+    "SampleFile", "Text", "Verify", "WrongAdvice", "compile_pattern", "flexible", "loose", "pattern_options",
+    "prepared",
 ]
 
 SCHEMA = 1

@@ -16,7 +16,7 @@ import re2
 
 from troubleshoot.errors import UsageError
 from troubleshoot.reading import CHUNK_BYTES, read_chunks
-from troubleshoot.rule import compile_pattern, loose, pattern_options, prepared
+from troubleshoot.rule import loose, pattern_options, prepared
 
 __all__ = ["MAX_HITS_A_PATTERN", "Hit", "PatternSet", "ScanResult", "scan_path", "scan_stream", "scan_text"]
 
@@ -47,6 +47,7 @@ _PATTERNS_AN_AUTOMATON = 64
 # RE2 works outside of Python's lock, so that a second core helps; more than two gain little.
 _THREADS = 2
 _AUTOMATON_BYTES = 16 * 1024 * 1024
+_Matches = dict[int, "re2._Match[bytes]"]
 
 
 @dataclass(frozen=True)
@@ -84,41 +85,49 @@ class PatternSet:
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self.patterns = tuple(patterns)
-        self._everything = (*self.patterns, _EXCEPTION, *_INTERESTING)
+        self._exact = [prepared(pattern) for pattern in (*self.patterns, _EXCEPTION, *_INTERESTING)]
         self._filter = re2.Filter()
-        for pattern in self._everything:
-            self._filter.Add(loose(prepared(pattern)), pattern_options())
+        for pattern in self._exact:
+            self._filter.Add(loose(pattern), pattern_options())
         self._filter.Compile()
-        self._loose = [self._filter.re(index) for index in range(len(self._everything))]
-        self._compiled: dict[int, re2._Regexp] = {}
+        self._loose = [self._filter.re(index) for index in range(len(self._exact))]
+        # Most patterns have no long gap, so that their loose form is the pattern itself.
+        self._compiled = {index: each for index, each in enumerate(self._loose) if each.pattern == self._exact[index]}
         self._vain: Counter[int] = Counter()
         self._automata: tuple[_Automaton, ...] = ()
 
-    def matching(self, data: bytes, *, without: Collection[int] = ()) -> list[int]:
-        """Indexes of the patterns that match somewhere; those after the last belong to the scanner itself.
+    def matching(self, data: bytes) -> list[int]:
+        """Indexes of the patterns that match somewhere; those after the last belong to the scanner itself."""
+        return sorted(self.first_matches(data))
 
-        Patterns in ``without`` are left out.
-        """
+    def first_matches(self, data: bytes, *, without: Collection[int] = ()) -> _Matches:
+        """The first match of each pattern that matches and is not in ``without``."""
         possible = [index for index in self._filter.Match(data, potential=True) or () if index not in without]
         automata = self._automata
         joined = set().union(*(automaton.members for automaton in automata))
-        likely = []
+        found: _Matches = {}
         for index in possible:
             if index in joined:
                 continue
-            if self._loose[index].search(data):
-                likely.append(index)
-            else:
+            match = self._loose[index].search(data)
+            if match is None:
                 self._searched_in_vain(index)
+            elif self.compiled(index) is not self._loose[index]:
+                match = self.compiled(index).search(data)
+            if match is not None:
+                found[index] = match
         for automaton in automata:
-            if not automaton.members.isdisjoint(possible):
-                likely.extend(automaton.matching(data))
-        return sorted(index for index in likely if index not in without and self.compiled(index).search(data))
+            if automaton.members.isdisjoint(possible):
+                continue
+            for index in automaton.matching(data):
+                if index not in without and (match := self.compiled(index).search(data)):
+                    found[index] = match
+        return found
 
     def compiled(self, index: int) -> re2._Regexp:
         """One pattern on its own."""
         if index not in self._compiled:
-            self._compiled[index] = compile_pattern(self._everything[index])
+            self._compiled[index] = re2.compile(self._exact[index], pattern_options())
         return self._compiled[index]
 
     def _searched_in_vain(self, index: int) -> None:
@@ -199,31 +208,28 @@ class _Scan:
             windows.append((self._buffer[start : end + _LOOKAHEAD_BYTES], end - start))
             start = end
         self._buffer = self._buffer[start:]
-        for (window, size), matching in zip(windows, self._matching(windows), strict=True):
-            for index in matching:
+        for (window, size), matches in zip(windows, self._matches(windows), strict=True):
+            for index, match in matches.items():
                 if index not in self._full:
-                    self._locate(index, window, size)
+                    self._locate(index, match, window, size)
             self._lines += window.count(b"\n", 0, size)
             self._bytes += size
 
-    def _matching(self, windows: list[tuple[bytes, int]]) -> Iterator[list[int]]:
-        def match(part: list[tuple[bytes, int]]) -> list[list[int]]:
-            return [self._patterns.matching(window, without=full) for window, _ in part]
+    def _matches(self, windows: list[tuple[bytes, int]]) -> Iterator[_Matches]:
+        def search(part: list[tuple[bytes, int]]) -> list[_Matches]:
+            return [self._patterns.first_matches(window, without=full) for window, _ in part]
 
         full = frozenset(self._full)
         if self._pool is None or len(windows) < 2 * _THREADS:
-            return iter(match(windows))
+            return iter(search(windows))
         share = -(-len(windows) // _THREADS)
         parts = [windows[start : start + share] for start in range(0, len(windows), share)]
-        return chain.from_iterable(self._pool.map(match, parts))
+        return chain.from_iterable(self._pool.map(search, parts))
 
-    def _locate(self, index: int, window: bytes, size: int) -> None:
+    def _locate(self, index: int, first: re2._Match[bytes], window: bytes, size: int) -> None:
         pattern = self._patterns.compiled(index)
-        position = 0
-        while match := pattern.search(window, position):
-            start = match.start()
-            if start >= size:
-                return
+        match: re2._Match[bytes] | None = first
+        while match is not None and (start := match.start()) < size:
             while window[start : start + 1].isspace():
                 start += 1
             found = self._hits.setdefault(index, [])
@@ -233,7 +239,7 @@ class _Scan:
             if len(found) >= MAX_HITS_A_PATTERN:
                 self._full.add(index)
                 return
-            position = window.find(b"\n", start) + 1 or len(window)
+            match = pattern.search(window, window.find(b"\n", start) + 1 or len(window))
 
     def result(self) -> ScanResult:
         """Search what is left, and sum up."""

@@ -18,41 +18,50 @@ __all__ = ["WordModel", "WordScore", "tokens"]
 _RULE_SHARE = 0.35
 _TEMPER = 0.7
 _MAX_LOG_ODDS = 5.0
-# A word that the rule does not use speaks a little against it: half of what the model says, since nobody lists all words.
+# A word that the rule does not use speaks a little against it: half of what the model says, since nobody lists all.
 _ABSENT_SHARE = 0.5
 
 _WORD = re.compile(r"[a-z][a-z0-9+._-]*|\d+(?:\.\d+)?|[\u4e00-\u9fff]+")
-# Function words, verbs that fit any sentence, and the field's own ever-present names: they fill sentences and tell nothing.
-_STOP = frozenset(
-    """rtx gtx nvidia geforce tesla qwen qwen-tts tts user users owner reporter reports maintainer says said say saying asks ask
-    finds find thinks think believes suspects supposedly a about above across after again against all almost already also
-    although always an and another any anything are around as at away back be because been before being below between both
-    but by came can come comes could did different do does doing done down each either else enough even ever every
-    everything few fine first for found from gave get gets give given gives go going gone good got great had half has have
-    having here how however i if in instead into is it its itself just keep kept know known last least left less let like
-    little look looks made make makes making many may maybe me might more most much must my near need needed needs never new
-    next no not nothing now of often on once one only or other others our out over own people per perhaps person quite
-    rather reached reaches really result results right same saw second see seem seems seen several shall she should show
-    shown shows simply since so some somebody someone something sometimes still such supposed sure take taken takes tell
-    ten than that the their them then there these they thing things third this those though three through till time times
-    to together too took toward tried tries try trying twice two under unless until up upon us use used uses using usual
-    usually various very want wants was way we well went were what whatever when where whether which while who whole whose
-    why will win with within without would yes yet you your""".split()
+# Function words, verbs that fit any sentence, and the field's own ever-present names: they tell nothing.
+_STOP = frozenset(  # quoted one by one, three hundred words would fill the page
+    """rtx gtx nvidia geforce tesla qwen qwen-tts tts user users owner reporter reports maintainer says said say
+    saying asks ask finds find thinks think believes suspects supposedly a about above across after again
+    against all almost already also although always an and another any anything are around as at away back be
+    because been before being below between both but by came can come comes could did different do does doing
+    done down each either else enough even ever every everything few fine first for found from gave get gets
+    give given gives go going gone good got great had half has have having here how however i if in instead into
+    is it its itself just keep kept know known last least left less let like little look looks made make makes
+    making many may maybe me might more most much must my near need needed needs never new next no not nothing
+    now of often on once one only or other others our out over own people per perhaps person quite rather
+    reached reaches really result results right same saw second see seem seems seen several shall she should
+    show shown shows simply since so some somebody someone something sometimes still such supposed sure take
+    taken takes tell ten than that the their them then there these they thing things third this those though
+    three through till time times to together too took toward tried tries try trying twice two under unless
+    until up upon us use used uses using usual usually various very want wants was way we well went were what
+    whatever when where whether which while who whole whose why will win with within without would yes yet you
+    your""".split()
 )
 # Words of one meaning in this field; the first is what they count as.
 _SYNONYMS = (
-    "gpu card graphics videocard vga", "vram memory", "slow slower sluggish crawl lag laggy", "noise noisy static hiss crackle "
-    "crackling buzz buzzing garble garbled garbage", "silent silence mute muted quiet", "voice speaker timbre",
-    "fail fails failed failing failure crash crashes crashed dies die died abort aborts error errors errored exception",
-    "browser chrome firefox safari edge", "reference ref clip sample recording", "install installed installing installation setup",
-    "download downloading downloaded fetch", "stop stops stopped finish end ends ended", "start starts startup begin begins boot",
-    "generate generated generates generation synthesis synthesize synthesise synthesized inference speak speaks speech tts",
-    "clone cloning cloned", "endless forever infinite never", "fast quick rapid quickly rushes rush hurried accelerate accelerates",
-    "cut truncated truncate missing swallowed clipped", "sentence sentences line phrase", "update updated upgrade upgraded upgrading",
-    "load loads loading loaded", "server service", "mic microphone", "port ports", "hang hangs hung freeze freezes frozen stuck stall",
-    "refused refuse refuses", "click clicks pop pops popping", "laptop notebook", "batch batches batched batching",
+    "gpu card graphics videocard vga", "vram memory", "slow slower sluggish crawl lag laggy",
+    "noise noisy static hiss crackle crackling buzz buzzing garble garbled garbage", "silent silence mute muted quiet",
+    "voice speaker timbre",
+    "fail fails failed failing failure crash crashes crashed dies die died abort "
+    "aborts error errors errored exception",
+    "browser chrome firefox safari edge", "reference ref clip sample recording",
+    "install installed installing installation setup", "download downloading downloaded fetch",
+    "stop stops stopped finish end ends ended", "start starts startup begin begins boot",
+    "generate generated generates generation synthesis synthesize synthesise "
+    "synthesized inference speak speaks speech tts",
+    "clone cloning cloned", "endless forever infinite never",
+    "fast quick rapid quickly rushes rush hurried accelerate accelerates",
+    "cut truncated truncate missing swallowed clipped", "sentence sentences line phrase",
+    "update updated upgrade upgraded upgrading", "load loads loading loaded", "server service", "mic microphone",
+    "port ports", "hang hangs hung freeze freezes frozen stuck stall", "refused refuse refuses",
+    "click clicks pop pops popping", "laptop notebook", "batch batches batched batching",
     "train training finetune finetuning fine-tune fine-tuning finetuned", "stream streams streaming streamed",
-    "chunk chunks chunked segment segments", "mac macos macbook", "nan inf", "file files", "model models checkpoint weights",
+    "chunk chunks chunked segment segments", "mac macos macbook", "nan inf", "file files",
+    "model models checkpoint weights",
 )
 _CANONICAL = {word: group.split()[0] for group in _SYNONYMS for word in group.split()}
 _SUFFIXES = ("ingly", "edly", "ing", "ies", "ied", "ed", "es", "ly", "s")
@@ -70,7 +79,9 @@ class WordModel:
     """Word statistics of a catalogue's sayings, symptoms, titles and causes."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._counts = {rule.id: Counter(token for text in _texts(rule) for token in tokens(text)) for rule in catalogue}
+        self._counts = {
+            rule.id: Counter(token for text in _texts(rule) for token in tokens(text)) for rule in catalogue
+        }
         self._totals = {rule_id: sum(counts.values()) or 1 for rule_id, counts in self._counts.items()}
         # The background is the average of the rules, not of the words, so that talkative rules do not shape it.
         background: defaultdict[str, float] = defaultdict(float)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from toolkit import __version__
 from toolkit.doctor.document import Block, Bullets, Detail, Document, Heading, Paragraph, StatusRow, StatusRows
 from toolkit.doctor.inquiry import SCHEMA, Inquiry
+from toolkit.doctor.page import render_fragment
 from toolkit.doctor.wording import command_details, fix_details, percent
 from toolkit.errors import EXIT_FAILS, EXIT_WELL
 from troubleshoot.engine import Diagnosis, Finding, diagnose
@@ -33,6 +35,9 @@ class DiagnosisReport:
     def exit_code(self) -> int:
         """3 when a cause is known, else 0: a log without a known fault is not a failure."""
         return EXIT_FAILS if self.diagnosis.known else EXIT_WELL
+
+    def _repr_html_(self) -> str:
+        return render_fragment(document_of(self, __version__))
 
     def to_json(self) -> dict[str, object]:
         """JSON form (docs/json.md)."""

@@ -17,12 +17,20 @@ from toolkit.doctor.document import (
     plain,
 )
 
-__all__ = ["render_html"]
+__all__ = ["render_fragment", "render_html"]
 
-_STYLE = """
+_PAGE_STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8882;--ok:#1a7f37;--warn:#9a6700;--bad:#cf222e}
 @media (prefers-color-scheme:dark){:root{--ok:#3fb950;--warn:#d29922;--bad:#f85149}}
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;overflow-wrap:anywhere}
+"""
+# A notebook has its own light and dark; these colours can be read on both. The class is doubled to weigh more than the
+# notebook's own rules for tables and lists.
+_FRAGMENT_STYLE = """
+.qwen-audio{--line:#8884;--soft:#8882;--ok:#2da44e;--warn:#bf8700;--bad:#e5534b;max-width:62rem;overflow-wrap:anywhere}
+.qwen-audio.qwen-audio{dt{float:none;width:auto;font-weight:400}dd{float:none;width:auto;padding:0}tr{background:none}table{table-layout:auto}}
+"""
+_STYLE = """
 h1{font-size:1.4rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 .sub,.dim,.not-applicable,.not-checked{opacity:.7}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}
@@ -55,8 +63,17 @@ def render_html(document: Document) -> str:
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{_text(document.title)}</title><style>{_STYLE}</style></head><body>\n"
+        f"<title>{_text(document.title)}</title><style>{_PAGE_STYLE}{_STYLE}</style></head><body>\n"
         f'<h1>{_text(document.title)}</h1><p class="sub">{_text(document.subtitle)}</p>\n{body}\n</body></html>\n'
+    )
+
+
+def render_fragment(document: Document) -> str:
+    """The report for the output of a notebook cell; its style touches nothing outside it."""
+    body = "\n".join(_block(block) for block in document.blocks)
+    return (
+        f'<style>{_FRAGMENT_STYLE}.qwen-audio.qwen-audio{{{_STYLE}}}</style><div class="qwen-audio">'
+        f'<h2>{_text(document.title)}</h2><p class="sub">{_text(document.subtitle)}</p>\n{body}</div>'
     )
 
 

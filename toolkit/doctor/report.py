@@ -18,6 +18,7 @@ from toolkit.doctor.document import (
     StatusRows,
     Table,
 )
+from toolkit.doctor.page import render_fragment
 from toolkit.doctor.wording import fix_details, shown
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL
 from toolkit.probe.catalogue import PROBES
@@ -52,6 +53,9 @@ class DoctorReport:
         if any(row.is_bad for row in self.rows):
             return EXIT_FAILS
         return EXIT_WARNINGS if "warn" in verdicts or self.also else EXIT_WELL
+
+    def _repr_html_(self) -> str:
+        return render_fragment(document_of(self))
 
     def to_json(self) -> dict[str, object]:
         """JSON form: schema, rows, findings, and the facts file whole, so that it can be diagnosed elsewhere."""
