@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,10 +39,10 @@ _INTERESTING = (
     r"Running on|Uvicorn running",
     r"bfloat16|float16|bf16|fp16|Model device",
 )
-# A pattern whose literals are common in the log at hand costs a search of its own in every window. After so many
-# searches in vain it moves into a joint automaton; such an automaton stays small with few patterns only.
 _VAIN_SEARCHES = 16
-_PATTERNS_AN_AUTOMATON = 64
+_PATTERNS_AN_AUTOMATON = 128
+_WORTH_JOINING = 8
+_WORTH_LEAVING = 16
 # RE2 works outside of Python's lock, so that a second core helps; more than two gain little.
 _THREADS = 2
 _AUTOMATON_BYTES = 16 * 1024 * 1024
@@ -78,9 +77,8 @@ class ScanResult:
 class PatternSet:
     """The patterns of all rules, made ready to be searched for together; indexes are those of ``patterns``.
 
-    One automaton looks for the literals of all patterns. Where all literals of a pattern are, its loose form is tried,
-    and where that matches, the pattern itself. (All patterns in one automaton would be simpler, but their gaps such as
-    ``.{0,200}`` multiply its states.)
+    One automaton looks for the literals of all patterns; only where all literals of a pattern are, it is tried itself.
+    (All patterns in one automaton would be simpler, but their gaps such as ``.{0,200}`` multiply its states.)
     """
 
     def __init__(self, patterns: Iterable[str]) -> None:
@@ -93,36 +91,21 @@ class PatternSet:
         self._loose = [self._filter.re(index) for index in range(len(self._exact))]
         # Most patterns have no long gap, so that their loose form is the pattern itself.
         self._compiled = {index: each for index, each in enumerate(self._loose) if each.pattern == self._exact[index]}
-        self._vain: Counter[int] = Counter()
-        self._automata: tuple[_Automaton, ...] = ()
 
     def matching(self, data: bytes) -> list[int]:
         """Indexes of the patterns that match somewhere; those after the last belong to the scanner itself."""
-        return sorted(self.first_matches(data))
+        return [index for index in self.possible(data) if self.first_match(index, data)]
 
-    def first_matches(self, data: bytes, *, without: Collection[int] = ()) -> _Matches:
-        """The first match of each pattern that matches and is not in ``without``."""
-        possible = [index for index in self._filter.Match(data, potential=True) or () if index not in without]
-        automata = self._automata
-        joined = set().union(*(automaton.members for automaton in automata))
-        found: _Matches = {}
-        for index in possible:
-            if index in joined:
-                continue
-            match = self._loose[index].search(data)
-            if match is None:
-                self._searched_in_vain(index)
-            elif self.compiled(index) is not self._loose[index]:
-                match = self.compiled(index).search(data)
-            if match is not None:
-                found[index] = match
-        for automaton in automata:
-            if automaton.members.isdisjoint(possible):
-                continue
-            for index in automaton.matching(data):
-                if index not in without and (match := self.compiled(index).search(data)):
-                    found[index] = match
-        return found
+    def possible(self, data: bytes) -> list[int]:
+        """Indexes of the patterns whose literals are all there, in order."""
+        return list(self._filter.Match(data, potential=True) or ())
+
+    def first_match(self, index: int, data: bytes) -> re2._Match[bytes] | None:
+        """The first match of one pattern. The loose form is tried first, since a long gap makes a search slow."""
+        match = self._loose[index].search(data)
+        if match is None or self.compiled(index) is self._loose[index]:
+            return match
+        return self.compiled(index).search(data)
 
     def compiled(self, index: int) -> re2._Regexp:
         """One pattern on its own."""
@@ -130,33 +113,63 @@ class PatternSet:
             self._compiled[index] = re2.compile(self._exact[index], pattern_options())
         return self._compiled[index]
 
-    def _searched_in_vain(self, index: int) -> None:
-        self._vain[index] += 1
-        if self._vain[index] < _VAIN_SEARCHES:
-            return
-        automata, members = self._automata, [index]
-        if automata and len(automata[-1].members) < _PATTERNS_AN_AUTOMATON:
-            members += automata[-1].order
-            automata = automata[:-1]
-        # Put in place in one step, since windows are searched by several threads.
-        self._automata = (*automata, _Automaton(members, [self._loose[member].pattern for member in members]))
-
-
-class _Automaton:
-    """Some patterns that are searched for at once; ``order`` are their indexes."""
-
-    def __init__(self, order: list[int], patterns: list[str]) -> None:
-        self.order = order
-        self.members = frozenset(order)
+    def automaton(self, indexes: list[int]) -> re2.Set:
+        """One automaton for the loose forms of some patterns; its results are places in ``indexes``."""
         options = pattern_options()
         options.max_mem = _AUTOMATON_BYTES
-        self._set = re2.Set.SearchSet(options)
-        for pattern in patterns:
-            self._set.Add(pattern)
-        self._set.Compile()
+        automaton = re2.Set.SearchSet(options)
+        for index in indexes:
+            automaton.Add(self._loose[index].pattern)
+        automaton.Compile()
+        return automaton
 
-    def matching(self, data: bytes) -> list[int]:
-        return [self.order[place] for place in self._set.Match(data) or ()]
+
+class _Search:
+    """The patterns that are still wanted in one log. It learns which of them its lines look like in vain.
+
+    A pattern whose literals are common in the log costs a search of its own in every window. After so many searches in
+    vain it is searched for together with others of its kind. What is found does not depend on this.
+    """
+
+    def __init__(self, patterns: PatternSet) -> None:
+        self._patterns = patterns
+        self._vain: Counter[int] = Counter()
+        self._automata: list[tuple[list[int], re2.Set]] = []
+        self._joined: frozenset[int] = frozenset()
+        self.full: set[int] = set()
+
+    def first_matches(self, window: bytes) -> _Matches:
+        """The first match of each wanted pattern in a window."""
+        possible = [index for index in self._patterns.possible(window) if index not in self.full]
+        asked = self._joined.intersection(possible)
+        found: _Matches = {}
+        for index in possible:
+            if index in asked:
+                continue
+            if match := self._patterns.first_match(index, window):
+                found[index] = match
+            else:
+                self._vain[index] += 1
+        for members, automaton in self._automata:
+            if asked.isdisjoint(members):
+                continue
+            for place in automaton.Match(window) or ():
+                index = members[place]
+                if index in asked and (match := self._patterns.compiled(index).search(window)):
+                    found[index] = match
+        return found
+
+    def learn(self) -> None:
+        """Arrange the patterns anew when that has become worth while. Not to be called during a search."""
+        often = {index for index, count in self._vain.items() if count >= _VAIN_SEARCHES} - self.full
+        if len(often - self._joined) < _WORTH_JOINING and len(self._joined & self.full) < _WORTH_LEAVING:
+            return
+        members = sorted(often)
+        groups = [
+            members[start : start + _PATTERNS_AN_AUTOMATON] for start in range(0, len(members), _PATTERNS_AN_AUTOMATON)
+        ]
+        self._automata = [(group, self._patterns.automaton(group)) for group in groups]
+        self._joined = frozenset(members)
 
 
 def scan_text(text: str, patterns: PatternSet) -> ScanResult:
@@ -188,9 +201,9 @@ def scan_stream(stream: BinaryIO, patterns: PatternSet, *, chunk_bytes: int = CH
 class _Scan:
     def __init__(self, patterns: PatternSet, pool: Executor | None = None) -> None:
         self._patterns = patterns
+        self._search = _Search(patterns)
         self._pool = pool
         self._hits: dict[int, list[Hit]] = {}
-        self._full: set[int] = set()
         self._buffer = b""
         self._lines = 0
         self._bytes = 0
@@ -201,30 +214,32 @@ class _Scan:
         self._search_windows(_WINDOW_BYTES + _LOOKAHEAD_BYTES)
 
     def _search_windows(self, least: int) -> None:
-        windows: list[tuple[bytes, int]] = []
+        windows: list[bytes] = []
+        sizes: list[int] = []
         start = 0
         while len(self._buffer) - start >= least:
             end = self._buffer.rfind(b"\n", start, start + _WINDOW_BYTES) + 1
-            windows.append((self._buffer[start : end + _LOOKAHEAD_BYTES], end - start))
+            windows.append(self._buffer[start : end + _LOOKAHEAD_BYTES])
+            sizes.append(end - start)
             start = end
         self._buffer = self._buffer[start:]
-        for (window, size), matches in zip(windows, self._matches(windows), strict=True):
+        for window, size, matches in zip(windows, sizes, self._first_matches(windows), strict=True):
             for index, match in matches.items():
-                if index not in self._full:
+                if index not in self._search.full:
                     self._locate(index, match, window, size)
             self._lines += window.count(b"\n", 0, size)
             self._bytes += size
+        self._search.learn()
 
-    def _matches(self, windows: list[tuple[bytes, int]]) -> Iterator[_Matches]:
-        def search(part: list[tuple[bytes, int]]) -> list[_Matches]:
-            return [self._patterns.first_matches(window, without=full) for window, _ in part]
-
-        full = frozenset(self._full)
+    def _first_matches(self, windows: list[bytes]) -> Iterable[_Matches]:
+        search = self._search.first_matches
         if self._pool is None or len(windows) < 2 * _THREADS:
-            return iter(search(windows))
+            return [search(window) for window in windows]
         share = -(-len(windows) // _THREADS)
         parts = [windows[start : start + share] for start in range(0, len(windows), share)]
-        return chain.from_iterable(self._pool.map(search, parts))
+        return [
+            found for part in self._pool.map(lambda part: [search(window) for window in part], parts) for found in part
+        ]
 
     def _locate(self, index: int, first: re2._Match[bytes], window: bytes, size: int) -> None:
         pattern = self._patterns.compiled(index)
@@ -237,7 +252,7 @@ class _Scan:
             if not found or found[-1].line < line:
                 found.append(Hit(index, line, _line_at(window, start, match.end())))
             if len(found) >= MAX_HITS_A_PATTERN:
-                self._full.add(index)
+                self._search.full.add(index)
                 return
             match = pattern.search(window, window.find(b"\n", start) + 1 or len(window))
 
