@@ -85,7 +85,7 @@ def _defined(path: Path) -> set[str]:
 
 
 def test_the_front_door() -> None:
-    assert toolkit.__all__ == ["__version__", "diagnose", "examine"]
+    assert toolkit.__all__ == ["__version__", "diagnose", "examine", "load"]
     for name in toolkit.__all__:
         assert getattr(toolkit, name) is not None
     assert dir(toolkit) == sorted(toolkit.__all__)

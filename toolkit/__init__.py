@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from toolkit.doctor import diagnose, examine
+    from toolkit.synthesis.speaker import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "diagnose", "examine"]
+__all__ = ["__version__", "diagnose", "examine", "load"]
 
 # PEP 562: names are imported when first used, so that `import toolkit` costs nothing and never needs torch.
-_LAZY = {"diagnose": "toolkit.doctor", "examine": "toolkit.doctor"}
+_LAZY = {"diagnose": "toolkit.doctor", "examine": "toolkit.doctor", "load": "toolkit.synthesis.speaker"}
 
 
 def __getattr__(name: str) -> object:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit import __version__
-from toolkit.cli import bundle, diagnose, doctor, rules, watch
+from toolkit.cli import bundle, diagnose, doctor, model, rules, speak, watch
 from toolkit.cli.output import guarded
 
 __all__ = ["app", "main"]
@@ -45,6 +45,9 @@ app.command("recheck")(diagnose.recheck)
 app.command("watch")(watch.watch)
 app.command("bundle")(bundle.bundle)
 app.add_typer(rules.app, name="rules")
+app.command("speak")(speak.speak)
+app.add_typer(model.app, name="model")
+app.command("demo-model")(model.demo_model)
 
 
 def main() -> None:
