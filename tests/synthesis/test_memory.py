@@ -108,8 +108,9 @@ def test_the_forecast_counts_each_part_in_its_width(checkpoint: Callable[[str], 
         entry.element_count for name, entry in model_file.tensors.items() if name.startswith("speaker_encoder.")
     )
     parts = ("talker", "code predictor", "text embedding")
-    assert sum(wide[part] for part in parts) == 4 * (stored - speaker)
-    assert sum(narrow[part] for part in parts) == 2 * (stored - speaker)
+    inputs = (config.talker.vocab + 15 * config.predictor.vocab) * config.predictor.decoder.hidden
+    assert sum(wide[part] for part in parts) == 4 * (stored - speaker + inputs)
+    assert sum(narrow[part] for part in parts) == 2 * (stored - speaker + inputs)
     assert narrow["voice encoders"] == wide["voice encoders"]
     assert wide["codec"] == 2 * narrow["codec"]
     shape = config.talker.decoder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,9 @@ def test_the_python_examples_run(
     names: dict[str, Any] = {"play": lambda samples: played.append(samples.size)}
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     assert len(blocks) == 2
-    for block in blocks:
-        exec(compile(block, str(PAGE), "exec"), names)
+    script = tmp_path.parent / f"{tmp_path.name}-examples.py"
+    script.write_text("\n".join(blocks), encoding="utf-8")
+    runpy.run_path(str(script), init_globals=names)
     assert sum(played) > 0
     made = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
     assert made == ["me.wav", "out.wav", "out.wav.json", "voices/me.voice.safetensors"]
