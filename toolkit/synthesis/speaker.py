@@ -9,6 +9,7 @@ from os import PathLike
 from typing import Any, Literal
 
 from toolkit.errors import UsageError
+from toolkit.synthesis.autocast import AutocastBackend
 from toolkit.synthesis.config import Kind
 from toolkit.synthesis.decoding import Backend
 from toolkit.synthesis.hub import Source, find_model
@@ -42,6 +43,7 @@ def load(
     source: Source = "hf",
     offline_first: bool = True,
     word_rule: WordRule | Literal["official"] = "official",
+    autocast: bool = False,
 ) -> Speech:
     """Load a Qwen3-TTS model of the 12 Hz family.
 
@@ -61,6 +63,7 @@ def load(
         source: "hf", or "modelscope" when its package is installed.
         offline_first: ask the hub only when the model is not on this machine.
         word_rule: how words are split; see docs/parity.md.
+        autocast: run the talker inside ``torch.autocast``, for comparison only: on BF16 weights it only costs time.
 
     Raises:
         BadModelFolder: no such model, or damaged files.
@@ -89,6 +92,7 @@ def load(
         max_text_length=max_text_length,
         enable_cleanup=enable_cleanup,
         seed=seed,
+        backend=AutocastBackend(loaded.talker) if autocast else None,
     )
     for note in loaded.notes:
         warnings.warn(note, SpeechWarning, stacklevel=2)
