@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("folder", type=Path, help="where the environment goes; about 2 GB with a CPU build")
     folder: Path = parser.parse_args().folder
     if not _LEAST <= sys.version_info[:2] <= _MOST:
-        print(f"run this with Python {_LEAST[1]} to {_MOST[1]} of series 3; others are not served", file=sys.stderr)
+        print("run this with Python 3.10 to 3.13", file=sys.stderr)
         return 2
     try:
         python = make_environment(folder.absolute())

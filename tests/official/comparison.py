@@ -20,11 +20,23 @@ from toolkit.synthesis.config import ModelConfig
 from toolkit.synthesis.decoding import generate
 from toolkit.synthesis.prompt import ClonedVoice, Prompt, PromptBuilder
 from toolkit.synthesis.resampling import mono, resample_to_24k
+from toolkit.synthesis.result import SpeechResult
 from toolkit.synthesis.sampling import DecodeSettings
+from toolkit.synthesis.speaker import Speech
 from toolkit.synthesis.talker import load_talker
+from toolkit.synthesis.text import clean_text
 from toolkit.synthesis.tokenizer import TextTokenizer
 
-__all__ = ["NEAR_TIE", "Difference", "Side", "compare_codec", "compare_low_precision", "compare_speech"]
+__all__ = [
+    "NEAR_TIE",
+    "Difference",
+    "Side",
+    "compare_codec",
+    "compare_interface",
+    "compare_low_precision",
+    "compare_speech",
+    "plainly_asked",
+]
 
 NEAR_TIE = 3e-4
 """Official best and second-best logits that are nearer than this may change places by the order of a sum."""
@@ -56,19 +68,20 @@ class Side:
         self.talker = load_talker(folder, self.config, dtype=dtype, pack=pack)
         self.prompts = PromptBuilder(self.talker, TextTokenizer(folder, self.config))
 
-    def settings(self, case: GoldenCase) -> DecodeSettings:
-        """What the caller gave to the official package, in our words."""
-        given = case.spec["settings"]
-        assert isinstance(given, dict)
-        names = {name.replace("subtalker_dosample", "subtalker_do_sample"): value for name, value in given.items()}
-        return DecodeSettings.of(self.config.generation, max_new_tokens=case.max_new_tokens, **names)
-
     def wave(self, codes: Tensor, reference: Tensor | None = None) -> Tensor:
         """Samples of ``[frames, 16]``, behind a reference that is decoded and cut off."""
         whole = codes if reference is None else torch.cat((reference, codes))
         wave = decoder_at(self.folder, self.dtype, pack=self.pack).decode_official(whole.T[None])[0]
         before = len(whole) - len(codes)
         return wave[reference_samples(before, len(whole), wave.shape[0]) :] if before else wave
+
+
+def settings_of(config: ModelConfig, case: GoldenCase) -> DecodeSettings:
+    """What the caller gave to the official package, in our words."""
+    given = case.spec["settings"]
+    assert isinstance(given, dict)
+    names = {name.replace("subtalker_dosample", "subtalker_do_sample"): value for name, value in given.items()}
+    return DecodeSettings.of(config.generation, max_new_tokens=case.max_new_tokens, **names)
 
 
 def _heard(goldens: GoldenSet, name: str) -> tuple[Tensor, int]:
@@ -105,7 +118,7 @@ def compare_speech(side: Side, goldens: GoldenSet, case: GoldenCase) -> Iterator
     prompts = make_prompts(side.prompts, case, lambda _, row: voices[row])
     for row, prompt in enumerate(prompts):
         yield from _prompt_differences(side, case, row, prompt)
-    settings, backend = side.settings(case), RecordingBackend(side.talker)
+    settings, backend = settings_of(side.config, case), RecordingBackend(side.talker)
     stream = generate(side.talker, prompts, settings, seed=int(str(case.spec["seed"])), backend=backend)
     hidden = stream.state.hidden
     codes = stream.collect()
@@ -165,7 +178,7 @@ def compare_low_precision(side: Side, goldens: GoldenSet, case: GoldenCase) -> I
     """
     prompts = make_prompts(side.prompts, case, GoldenCase.stored_voice)
     backend = RecordingBackend(side.talker)
-    stream = generate(side.talker, prompts, side.settings(case), seed=0, backend=backend)
+    stream = generate(side.talker, prompts, settings_of(side.config, case), seed=0, backend=backend)
     next(stream)
     for row in range(case.batch):
         ours, wanted = backend.steps[0][row], torch.from_numpy(case.needed(row, "logits")[0].copy())
@@ -191,6 +204,46 @@ def compare_codec(side: Side, goldens: GoldenSet, case: GoldenCase) -> Iterator[
         cut.append(torch.from_numpy(resample_to_24k(mono(samples[:count]), rate).copy()))
     for row, codes in enumerate(encoder_at(side.folder, pack=side.pack).encode_rows(cut)):
         yield from _unequal(case, row, "codes", codes, case.needed(row, "codes"))
+
+
+def plainly_asked(case: GoldenCase) -> bool:
+    """Whether the Python interface asks the model the very same: one text, and nothing in it that would be tidied."""
+    if case.batch > 1:
+        return False
+    given = [case.texts[0], case.text_argument("instruct", 0), case.text_argument("ref_text", 0)]
+    if case.method == "voice_design" and not given[1]:
+        return False
+    return all(clean_text(text) == text for text in given if text)
+
+
+def compare_interface(speech: Speech, goldens: GoldenSet, case: GoldenCase) -> Iterator[Difference]:
+    """A case through the Python interface, see :func:`plainly_asked`: its codes and its waveform."""
+    result = _asked(speech, goldens, case, settings_of(speech.model.config, case))
+    wanted = case.needed(0, "codes")
+    yield from _unequal(case, 0, "codes", torch.from_numpy(result.codes), wanted)
+    if len(result.codes) == len(wanted):
+        yield from _far(case, 0, "wave", torch.from_numpy(result.samples), case.needed(0, "wav"), _WAVE_TOLERANCE)
+
+
+def _asked(speech: Speech, goldens: GoldenSet, case: GoldenCase, settings: DecodeSettings) -> SpeechResult:
+    text, language = case.texts[0], case.text_argument("language", 0)
+    seed, frames = int(str(case.spec["seed"])), case.max_new_tokens - 1
+    if case.method == "custom_voice":
+        return speech.speak(
+            text, speaker=case.text_argument("speaker", 0), language=language, seed=seed, settings=settings,
+            instruct=case.text_argument("instruct", 0), non_streaming_text=case.non_streaming, max_frames=frames,
+            official_chunking=True,
+        )  # fmt: skip
+    if case.method == "voice_design":
+        return speech.design(
+            text, case.text_argument("instruct", 0) or "", language=language, seed=seed, settings=settings,
+            non_streaming_text=case.non_streaming, max_frames=frames, official_chunking=True,
+        )  # fmt: skip
+    return speech.clone(
+        text, goldens.folder / "refs" / f"{case.reference(0)}.wav", ref_text=case.text_argument("ref_text", 0),
+        x_vector_only=case.vector_only(0), append_silence_s=0.0, language=language, seed=seed, settings=settings,
+        non_streaming_text=case.non_streaming, max_frames=frames, official_chunking=True,
+    )  # fmt: skip
 
 
 def _first_difference(case: GoldenCase, row: int, found: Tensor) -> str:
