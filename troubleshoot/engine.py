@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from troubleshoot.catalogue import Catalogue
 from troubleshoot.evidence import Case, Matcher, Observation
@@ -81,7 +81,7 @@ def diagnose(matcher: Matcher, case: Case) -> Diagnosis:
     catalogue = matcher.catalogue
     facts = matcher.all_facts(case)
     complaint = bool(case.words) or bool(case.logs)
-    findings = score_observations(catalogue, matcher.observe(case), complaint=complaint)
+    findings = score_observations(catalogue, matcher.observe(case, facts), complaint=complaint)
     findings = _harmless_last(findings, asked=bool(case.words))
     findings = _roots_first(findings)
     ranked = [finding for finding in findings if finding.probability >= _LEAST_PROBABILITY][:_MAX_FINDINGS]
@@ -137,7 +137,7 @@ def _evidence_sum(observations: Sequence[Observation], *, complaint: bool) -> fl
     # An old card or a certain version is a circumstance that most of its owners live with in peace: it may not
     # outweigh by far what was actually complained of.
     without = sum(_group_sums(symptoms).values())
-    heard = sum(weight for weight in _group_sums([seen for seen in symptoms if seen.weight > 0]).values())
+    heard = sum(_group_sums([seen for seen in symptoms if seen.weight > 0]).values())
     return min(total, without + _CIRCUMSTANCE_ALLOWANCE + _CIRCUMSTANCE_SHARE * heard)
 
 
@@ -158,14 +158,14 @@ def _capped(weights: list[float]) -> float:
 def _harmless_last(findings: list[Finding], *, asked: bool) -> list[Finding]:
     causes = [finding for finding in findings if finding.rule.kind == "cause"]
     # A harmless line is a finding only for somebody who asks about it; in a log alone it is put aside.
-    harmless = [_with(found, known=found.known and asked) for found in findings if found.rule.kind == "harmless"]
+    harmless = [replace(found, known=found.known and asked) for found in findings if found.rule.kind == "harmless"]
     seen = [finding for finding in harmless if any(line.kind != "says" for line in finding.evidence_for)]
     if seen and not any(finding.known for finding in causes):
         best = causes[0].log_odds if causes else -math.inf
         if best > seen[0].log_odds:
             return sorted([*causes, *harmless], key=lambda found: (-found.log_odds, found.rule.id))
         return [*seen, *causes]
-    return [*causes, *(_with(finding, known=False) for finding in harmless)]
+    return [*causes, *(replace(finding, known=False) for finding in harmless)]
 
 
 def _roots_first(findings: list[Finding]) -> list[Finding]:
@@ -175,7 +175,7 @@ def _roots_first(findings: list[Finding]) -> list[Finding]:
         for place, other in enumerate(ranked):
             if other.rule.id not in root.rule.masks or other.explained_by or not _may_mask(root, other):
                 continue
-            ranked[place] = _with(other, explained_by=root.rule.id)
+            ranked[place] = replace(other, explained_by=root.rule.id)
             root_place = next(index for index, finding in enumerate(ranked) if finding.rule.id == root.rule.id)
             if root_place > place:
                 ranked.insert(place, ranked.pop(root_place))
@@ -225,8 +225,3 @@ def _what_to_collect(ranked: list[Finding], case: Case, facts: Mapping[str, Fact
     if not case.words:
         wanted.append("what happens and what was changed last, in your own words: --words TEXT")
     return tuple(wanted)
-
-
-def _with(finding: Finding, **changes: object) -> Finding:
-    values = {name: getattr(finding, name) for name in finding.__dataclass_fields__}
-    return Finding(**{**values, **changes})

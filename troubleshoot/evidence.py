@@ -94,9 +94,10 @@ class Matcher:
                 facts[name] = value
         return facts
 
-    def observe(self, case: Case) -> list[Observation]:
-        """All observations of a case."""
-        facts = self.all_facts(case)
+    def observe(self, case: Case, facts: Mapping[str, FactValue] | None = None) -> list[Observation]:
+        """All observations of a case. ``facts`` are its :meth:`all_facts`, when the caller has them already."""
+        if facts is None:
+            facts = self.all_facts(case)
         found: list[Observation] = []
         for source, scan in case.logs.items():
             found.extend(self._from_log(source, scan))
