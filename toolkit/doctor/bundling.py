@@ -12,13 +12,13 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 
 from toolkit.doctor.inquiry import SCHEMA, Inquiry, checked_facts
 from toolkit.doctor.redaction import NOT_REDACTED, LedgerLine, Redactor
 from toolkit.doctor.whole_file import write_whole
 from toolkit.errors import BadBundle, UsageError
+from toolkit.probe.facts_file import utc_now
 from troubleshoot.facts import FactValue, fact_to_json
 from troubleshoot.reading import read_chunks
 
@@ -79,8 +79,7 @@ def make_bundle(
         texts[_AUDIO] = _dump(redactor.value({name: fact_to_json(value) for name, value in audio_measures.items()}))
     if doctor:
         texts[_DOCTOR] = _dump(redactor.value(dict(doctor)))
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return Bundle(texts, redactor.ledger(), created)
+    return Bundle(texts, redactor.ledger(), utc_now())
 
 
 def write_bundle(bundle: Bundle, path: Path, *, overwrite: bool = False) -> None:

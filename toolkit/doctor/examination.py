@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timezone
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,7 +12,7 @@ from toolkit.doctor.bundling import read_bundle
 from toolkit.doctor.inquiry import Inquiry, load_facts
 from toolkit.errors import UsageError
 from toolkit.probe.catalogue import PROBES, Probe, Target, collect
-from toolkit.probe.facts_file import FactsFile
+from toolkit.probe.facts_file import FactsFile, utc_now
 from toolkit.probe.interpreter import resolve_interpreter
 from troubleshoot.facts import NA, FactValue, told_facts
 
@@ -48,9 +47,8 @@ def facts_file_of(path: Path) -> FactsFile:
     loaded = load_facts(path)
     if loaded.file is not None:
         return loaded.file
-    created = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     facts = {**told_facts(loaded.told), **loaded.measured}
-    return FactsFile(created=created, toolkit=__version__, interpreter="interpreter not told", probes=(), facts=facts)
+    return FactsFile(created=utc_now(), toolkit=__version__, interpreter="interpreter not told", probes=(), facts=facts)
 
 
 def inquire(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection
-from datetime import datetime, timezone
-from importlib import metadata
 
+from toolkit import __version__
 from toolkit.errors import UsageError
 from toolkit.probe.collection import run_probes
 from toolkit.probe.contract import Probe, ProbeReport, Target
 from toolkit.probe.derived import derived_facts
-from toolkit.probe.facts_file import FactsFile, ProbeEntry
+from toolkit.probe.facts_file import FactsFile, ProbeEntry, utc_now
 from toolkit.probe.gpu import GPU_DEADLINE_S
 from toolkit.probe.inspections import FORECAST_DEADLINE_S, MODEL_DEADLINE_S, SERVICE_DEADLINE_S
 from toolkit.probe.machine import MACHINE_DEADLINE_S, PYTHON_DEADLINE_S
@@ -154,8 +153,8 @@ def collect(
     for report in reports.values():
         facts.update(report.facts)
     return FactsFile(
-        created=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        toolkit=_own_version(),
+        created=utc_now(),
+        toolkit=__version__,
         interpreter=str(target.interpreter.executable),
         probes=tuple(ProbeEntry.of(report, probes[name].provides) for name, report in reports.items()),
         facts=derived_facts(facts, gpu_index=target.gpu_index),
@@ -172,10 +171,3 @@ def _with_company(names: Collection[str]) -> set[str]:
         chosen.add(name)
         waiting += [other for other in probe_named(name).needs if other not in chosen]
     return chosen
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("qwen-audio-toolkit")
-    except metadata.PackageNotFoundError:
-        return "0+checkout"

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
 
@@ -16,7 +16,7 @@ from toolkit.probe.child import na_tree
 from toolkit.probe.contract import PROBE_STATES, ProbeReport
 from troubleshoot.facts import NA
 
-__all__ = ["SCHEMA", "FactsFile", "ProbeEntry"]
+__all__ = ["SCHEMA", "FactsFile", "ProbeEntry", "utc_now"]
 
 SCHEMA = 1
 _KEYS = ("schema", "created", "toolkit", "interpreter", "probes", "facts")
@@ -117,6 +117,11 @@ class FactsFile:
             facts={name: na_tree(value) for name, value in document["facts"].items()},
             schema=schema,
         )
+
+
+def utc_now() -> str:
+    """The time as files of ours carry it: UTC in ISO 8601, to the second."""
+    return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _parsed(text: str | bytes) -> object:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from toolkit.errors import BadModelFolder
+from toolkit.probe.folder import children_of
 from toolkit.probe.model_config import config_facts, missing_tensors
 from toolkit.probe.model_location import ModelLocation, locate_model
 from toolkit.probe.model_manifest import (
@@ -30,7 +30,6 @@ from troubleshoot.facts import NA
 __all__ = ["component_of", "inspect_model"]
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_MAX_ENTRIES = 2_000
 _MAX_SHARDS = 200
 # The name under which a rule knows each fault, worst first: the first that occurs is the folder's problem.
 _PROBLEMS: Mapping[str, tuple[str, ...]] = {
@@ -235,7 +234,7 @@ class _Inspection:
                 )
             if not report.needed and report.verdict != "ok" and self._has_config:
                 self._warnings.append(f"{report.name} {report.sentence} (synthesis does not read it)")
-        names = [child.name for child in _entries(self._folder)]
+        names = [child.name for child in children_of(self._folder)]
         unfinished = [name for name in names if name.endswith((".incomplete", ".part", ".aria2"))]
         if unfinished:
             self._warnings.append(f"unfinished downloads lie in the folder: {', '.join(unfinished[:3])}")
@@ -310,18 +309,10 @@ def _is_plain_name(name: str) -> bool:
 
 
 def _pickles(folder: Path) -> Iterator[str]:
-    for child in _entries(folder):
+    for child in children_of(folder):
         if child.name.lower().endswith(_PICKLES):
             yield child.name
         elif os.path.isdir(child) and not os.path.islink(child):
-            for grandchild in _entries(child):
+            for grandchild in children_of(child):
                 if grandchild.name.lower().endswith(_PICKLES):
                     yield f"{child.name}/{grandchild.name}"
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return []

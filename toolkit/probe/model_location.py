@@ -6,16 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from toolkit.errors import BadModelFolder
+from toolkit.probe.folder import children_of
 
 __all__ = ["ModelLocation", "hub_cache", "locate_model"]
 
 _REPO_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,96}")
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
-_MAX_ENTRIES = 2_000
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _in_folder(path: Path, text: str) -> ModelLocation:
         return ModelLocation(path, "hub-cache", _repo_of(path.parent.parent.name), path.name)
     notes: tuple[str, ...] = ()
     if not os.path.isfile(path / "config.json"):
-        deeper = [child for child in _children(path) if os.path.isfile(child / "config.json")]
+        deeper = [child for child in children_of(path) if os.path.isfile(child / "config.json")]
         deeper = [child for child in deeper if child.name != "speech_tokenizer"]
         if deeper:
             notes = (f"config.json lies one folder deeper, in {deeper[0].name}: give that folder",)
@@ -115,7 +114,7 @@ def _in_hub_folder(folder: Path, repo: str) -> ModelLocation:
     revision = _main_revision(folder)
     if revision and os.path.isdir(snapshots / revision):
         return ModelLocation(snapshots / revision, "hub-cache", repo, revision)
-    there = [child for child in _children(snapshots) if os.path.isdir(child)]
+    there = [child for child in children_of(snapshots) if os.path.isdir(child)]
     if not there:
         raise BadModelFolder(f"model {repo}: its cache folder {folder} holds no snapshot; download it again")
     newest = max(there, key=lambda child: (os.path.isfile(child / "config.json"), _changed(child), child.name))
@@ -140,11 +139,3 @@ def _main_revision(folder: Path) -> str | None:
     except OSError:
         return None
     return text if _COMMIT.fullmatch(text) else None
-
-
-def _children(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return []

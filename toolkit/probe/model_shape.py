@@ -91,10 +91,6 @@ class ModelShape:
     codec: CodecShape
     max_new_tokens: int = 8192
 
-    @property
-    def total_elements(self) -> int:
-        return sum(self.elements.values())
-
 
 _PREDICTOR = DecoderShape(layers=5, kv_heads=8, head_dim=128, hidden=1024)
 # Counted from the published tensors: model.safetensors agrees with each sum to within its header.

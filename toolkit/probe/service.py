@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from toolkit.probe.command_lines import CommandLine, dialect_of, read_command_lines
 from toolkit.probe.finding import Finding, relative_name
+from toolkit.probe.folder import children_of
 from toolkit.probe.service_config import ServiceConfig, read_service_config
 from toolkit.probe.service_port import inspect_port, service_processes, shown_command
 from toolkit.probe.service_source import CLEANUP_OPTIONS, SourceReport, read_sources
@@ -37,7 +37,6 @@ _DEFAULTS: Mapping[str, tuple[str, int]] = {
     "vllm": (_EVERY_ADDRESS, 8000),
     "vllm-omni": (_EVERY_ADDRESS, 8000),
 }
-_MAX_ENTRIES = 2_000
 _MAX_SCRIPTS = 50
 _MAX_SOURCES = 200
 _MAX_FINDINGS = 200
@@ -120,11 +119,11 @@ class _Service:
         return depth, position, is_windows_script != (os.name == "nt"), path.name
 
     def _files(self) -> Iterator[Path]:
-        for child in _entries(self._folder):
+        for child in children_of(self._folder):
             if os.path.isfile(child):
                 yield child
             elif os.path.isdir(child) and not os.path.islink(child) and not _is_skipped(child):
-                yield from (grandchild for grandchild in _entries(child) if os.path.isfile(grandchild))
+                yield from (grandchild for grandchild in children_of(child) if os.path.isfile(grandchild))
 
     def _modules(self) -> tuple[list[Module], list[Finding]]:
         modules: list[Module] = []
@@ -242,11 +241,3 @@ def _script_findings(start: _Start, source: SourceReport) -> Iterator[Finding]:
 
 def _is_skipped(folder: Path) -> bool:
     return folder.name.startswith(".") or folder.name.lower() in _SKIPPED or os.path.isfile(folder / "pyvenv.cfg")
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(Path(entry.path) for entry in islice(entries, _MAX_ENTRIES))
-    except OSError:
-        return []
