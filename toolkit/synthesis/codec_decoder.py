@@ -28,6 +28,7 @@ from toolkit.synthesis.codec_layers import (
     divided_codebook,
     exact_convolutions,
     file_tensors,
+    fill_from_file,
     meta_parameter,
     prepare_all,
     window_mask,
@@ -122,11 +123,9 @@ class CodecDecoder(nn.Module):
         Raises:
             BadModelFolder: tensors that are missing, unknown, of another shape, or damaged.
         """
-        table = decoder_tensors(config)
-        file.check_shapes({name: shape for name, (shape, _) in table.items()}, elsewhere=("encoder.",))
         decoder = cls(config)
-        mapping = {name: slot for name, (_, slot) in table.items() if slot is not None}
-        file.load_into(decoder, mapping, device, dtype)
+        table = decoder_tensors(config)
+        fill_from_file(decoder, table, file, elsewhere="encoder.", device=device, dtype=dtype)
         decoder.prepare(pack=pack)
         return decoder.eval()
 

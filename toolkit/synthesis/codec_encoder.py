@@ -25,6 +25,7 @@ from toolkit.synthesis.codec_layers import (
     divided_codebook,
     exact_convolutions,
     file_tensors,
+    fill_from_file,
     meta_parameter,
     prepare_all,
 )
@@ -78,11 +79,9 @@ class CodecEncoder(nn.Module):
         Raises:
             BadModelFolder: tensors that are missing, unknown, of another shape, or damaged.
         """
-        table = encoder_tensors(config)
-        file.check_shapes({name: shape for name, (shape, _) in table.items()}, elsewhere=("decoder.",))
         encoder = cls(config)
-        mapping = {name: slot for name, (_, slot) in table.items() if slot is not None}
-        file.load_into(encoder, mapping, device, dtype)
+        table = encoder_tensors(config)
+        fill_from_file(encoder, table, file, elsewhere="decoder.", device=device, dtype=dtype)
         encoder.prepare(pack=pack)
         return encoder.eval()
 

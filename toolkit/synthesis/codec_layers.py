@@ -8,7 +8,7 @@ zero padding in front of a sequence.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from toolkit.synthesis.codec_config import CodecStack
 from toolkit.synthesis.layers import Angles, Linear, pack_linears, packing_supported, rms_norm, rotate
-from toolkit.synthesis.weights import Slot
+from toolkit.synthesis.weights import SafetensorsFile, Slot
 
 __all__ = [
     "CausalConv",
@@ -34,6 +34,7 @@ __all__ = [
     "divided_codebook",
     "exact_convolutions",
     "file_tensors",
+    "fill_from_file",
     "meta_parameter",
     "prepare_all",
     "window_mask",
@@ -105,6 +106,25 @@ def file_tensors(network: nn.Module, prefix: str) -> Iterator[tuple[str, tuple[i
             place = f"{path}.{name}" if path else name
             named = f"{path}.{level}{name}" if path else f"{level}{name}"
             yield prefix + named, tuple(parameter.shape), Slot(place)
+
+
+def fill_from_file(
+    network: nn.Module,
+    table: Mapping[str, tuple[tuple[int, ...], Slot | None]],
+    file: SafetensorsFile,
+    *,
+    elsewhere: str,
+    device: torch.device | str,
+    dtype: torch.dtype,
+) -> None:
+    """Check and read a network's part of the codec file; ``elsewhere`` is the prefix of the part that is not its own.
+
+    ``table`` gives each tensor's shape and place; one without a place is only checked. Nothing is allocated before all
+    of it is checked. Raises BadModelFolder.
+    """
+    file.check_shapes({name: shape for name, (shape, _) in table.items()}, elsewhere=(elsewhere,))
+    places = {name: slot for name, (_, slot) in table.items() if slot is not None}
+    file.load_into(network, places, device, dtype)
 
 
 def prepare_all(network: nn.Module, *, pack: bool) -> None:
