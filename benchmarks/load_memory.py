@@ -20,23 +20,9 @@ from pathlib import Path
 
 import psutil
 
-__all__ = ["ALLOWED_EXTRA_BYTES", "main", "measure", "measure_in_child", "peak_resident_bytes", "weight_bytes"]
+__all__ = ["ALLOWED_EXTRA_BYTES", "main", "measure", "measure_in_child", "weight_bytes"]
 
 ALLOWED_EXTRA_BYTES = 300 * 1000 * 1000
-
-
-def peak_resident_bytes() -> int:
-    """Largest resident size of this process so far."""
-    # The resource module counts what the parent held when it forked; the kernel's own line does not.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def weight_bytes(folder: Path, dtype_bytes: int, codec_dtype_bytes: int) -> int:
@@ -54,6 +40,7 @@ def measure(folder: Path, tiny: Path, dtype: str) -> dict[str, object]:
     """Load in this process; bytes."""
     import torch
 
+    from toolkit.synthesis.resident import peak_resident_bytes
     from toolkit.synthesis.speaker import load
 
     load(tiny, device="cpu", dtype=dtype)

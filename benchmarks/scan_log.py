@@ -18,9 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
-__all__ = ["generate_log", "main", "peak_rss_bytes", "scan"]
+__all__ = ["generate_log", "main", "scan"]
 
 # Budget of the project: a log of 1 GB in under 20 s and under 300 MB of memory, on two cores of a few years ago.
 BUDGET_S_PER_GB = 20.0
@@ -87,6 +85,7 @@ def _lines(choose: random.Random, failing_logs: list[str], failure_every_lines: 
 
 def scan(path: Path) -> dict[str, object]:
     """Scan in this process, with the whole catalogue; figures of time and memory."""
+    from toolkit.synthesis.resident import peak_resident_bytes
     from troubleshoot.catalogue import load_catalogue
     from troubleshoot.evidence import Matcher
     from troubleshoot.scanner import scan_path
@@ -105,25 +104,11 @@ def scan(path: Path) -> dict[str, object]:
         "scan_s": round(seconds, 3),
         "cpu_s": round(cpu_s, 3),
         "megabytes_per_s": round(size / 1e6 / seconds, 1),
-        "peak_rss_mb": round(peak_rss_bytes() / 1e6, 1),
+        "peak_rss_mb": round(peak_resident_bytes() / 1e6, 1),
         "lines": result.lines,
         "hits": len(result.hits),
         "exceptions": len(result.exceptions),
     }
-
-
-def peak_rss_bytes() -> int:
-    """Largest resident size of this process so far."""
-    # The resource module counts what the parent held when it forked; the kernel's own line does not.
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    if sys.platform == "win32":
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import re
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -15,6 +14,7 @@ import torch
 from toolkit.errors import OutOfMemory, UsageError
 from toolkit.synthesis.codec_config import CodecDecoderConfig
 from toolkit.synthesis.config import CODE_GROUPS, ModelConfig
+from toolkit.synthesis.resident import peak_resident_bytes
 from toolkit.synthesis.weights import TensorEntry
 
 __all__ = [
@@ -95,12 +95,7 @@ class HostMemory:
         """Nothing to do."""
 
     def peak_bytes(self) -> int | None:
-        if sys.platform == "win32":
-            return int(psutil.Process().memory_info().peak_wset)
-        import resource
-
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return int(peak if sys.platform == "darwin" else peak * 1024)
+        return peak_resident_bytes()
 
     def release(self) -> None:
         gc.collect()
