@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint lab clean
+.PHONY: demo test lint lab pocket-voice clean
 
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py
@@ -15,6 +15,10 @@ test: $(STAMP) lint
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Half an hour on a card such as an H100; resumes where it was stopped (training/pocket/README.md).
+pocket-voice: $(STAMP)
+	$(BIN)/python -m training.pocket.run
 
 lab: $(STAMP)
 	$(BIN)/jupyter lab notebooks

@@ -222,19 +222,19 @@ def model_shape(scale: Scale, size: Size) -> ModelShape:
 
 
 def model_json(
-    kind: Kind, size: Size, scale: Scale, *, base_vocab: int, text_vocab: int, assistant_id: int
+    kind: Kind, size: Size, sizes: Scale | ModelShape, *, base_vocab: int, text_vocab: int, assistant_id: int
 ) -> dict[str, object]:
     """The top-level ``config.json``.
 
     Args:
         kind: which voices the model has.
         size: the family member.
-        scale: the sizes.
+        sizes: the sizes, or the scale that has them.
         base_vocab: text tokens before the added ones; the first added one has this id.
         text_vocab: rows of the text embedding.
         assistant_id: id of the word "assistant".
     """
-    shape = model_shape(scale, size)
+    shape = sizes if isinstance(sizes, ModelShape) else model_shape(sizes, size)
     added = {text: base_vocab + index for index, (text, _) in enumerate(ADDED_TOKENS)}
     speakers = _SPEAKERS if kind == "custom_voice" else {}
     languages = {name: value for name, value in _LANGUAGES.items() if kind == "custom_voice" or "dialect" not in name}
@@ -291,13 +291,14 @@ def model_json(
         "talker_config": talker,
     }
     if kind == "base":
-        config["speaker_encoder_config"] = _speaker_json(shape, scale)
+        # The published folders leave all but two keys at the defaults of the official class.
+        config["speaker_encoder_config"] = _speaker_json(shape, brief=sizes == "real")
     return config
 
 
-def codec_json(scale: Scale) -> dict[str, object]:
+def codec_json(sizes: Scale | ModelShape) -> dict[str, object]:
     """``speech_tokenizer/config.json``; the codec does not depend on the size of the talker."""
-    shape = model_shape(scale, "1b7")
+    shape = sizes if isinstance(sizes, ModelShape) else model_shape(sizes, "1b7")
     return {
         "architectures": ["Qwen3TTSTokenizerV2Model"],
         "model_type": "qwen3_tts_tokenizer_12hz",
@@ -418,9 +419,9 @@ def _stack_json(stack: Stack) -> dict[str, object]:
     }
 
 
-def _speaker_json(shape: ModelShape, scale: Scale) -> dict[str, object]:
+def _speaker_json(shape: ModelShape, *, brief: bool) -> dict[str, object]:
     config: dict[str, object] = {"enc_dim": shape.talker.hidden, "sample_rate": 24000}
-    if scale != "real":  # the published folders leave the rest at the defaults of the official class
+    if not brief:
         config["enc_channels"] = [shape.speaker_channels] * 4 + [shape.speaker_pooled]
         config["enc_attention_channels"] = shape.speaker_attention
         config["enc_se_channels"] = shape.speaker_squeeze

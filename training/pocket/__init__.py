@@ -1,0 +1,1 @@
+"""The recipe of the pocket voice: data, recogniser, codec, codes, talker, export, evaluation."""
