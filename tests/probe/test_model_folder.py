@@ -223,6 +223,16 @@ def test_pickles_are_warned_about_and_never_a_substitute(model: Path) -> None:
     assert inspect_model(model)["model.problem"] == "pickle"
 
 
+def test_only_what_clones_needs_the_encoder_of_the_codec(model: Path, tmp_path: Path) -> None:
+    base = make_model(tmp_path / "base", kind="base")
+    for folder in (model, base):
+        write_weights(folder / "speech_tokenizer" / "model.safetensors", {"decoder.x": np.ones(3, "<f4")}, "F32")
+    assert inspect_model(model)["model.state"] == "complete"
+    assert verdicts(inspect_model(base)) == {"speech_tokenizer/model.safetensors": "missing-tensors"}
+    write_weights(model / "speech_tokenizer" / "model.safetensors", {"encoder.x": np.ones(3, "<f4")}, "F32")
+    assert verdicts(inspect_model(model)) == {"speech_tokenizer/model.safetensors": "missing-tensors"}
+
+
 def test_values_are_scanned_on_request(model: Path) -> None:
     arrays = main_arrays(16, 2, "custom_voice")
     arrays["talker.codec_head.weight"][1, 2:4] = 0x7FC0

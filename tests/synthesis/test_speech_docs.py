@@ -1,4 +1,4 @@
-"""docs/speech.md: the Python examples run as they stand, with demo models in place of the published ones."""
+"""docs/speech.md: the Python examples run as they stand, with demo models in place of trained ones."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from toolkit.synthesis.hub import PINNED
 from toolkit.synthesis.speaker import Speech
 
 PAGE = Path(__file__).parents[2] / "docs" / "speech.md"
-KINDS = {"CustomVoice": "custom_voice", "Base": "base", "VoiceDesign": "voice_design"}
+KINDS = {"pocket": "custom_voice", "1.7B-Base": "base", "1.7B-VoiceDesign": "voice_design"}
 
 
 def test_the_python_examples_run(
     speech: Callable[..., Speech], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def load(model: str, **_: Any) -> Speech:
-        return speech(KINDS[model.split("-")[1]])
+        return speech(KINDS[model])
 
     monkeypatch.setattr(toolkit, "load", load, raising=False)
     # With this seed the designed sample is long enough to be a reference.

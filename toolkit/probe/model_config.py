@@ -56,7 +56,9 @@ def missing_tensors(
     """Names that the config asks for and the weight file lacks, or holds in another width (at most 100)."""
     if file.startswith("speech_tokenizer/"):
         parts = {name.split(".", 1)[0] for name in there}
-        return [f"{part}.*" for part in ("decoder", "encoder") if part not in parts]
+        # Only cloning encodes a sound.
+        needed = ("decoder", "encoder") if facts.get("model.type") == "base" else ("decoder",)
+        return [f"{part}.*" for part in needed if part not in parts]
     wanted = list(_wanted(config, facts))
     lost = [name for name in wanted if name not in there]
     if facts.get("model.type") == "base" and not any(name.startswith("speaker_encoder.") for name in there):

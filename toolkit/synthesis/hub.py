@@ -1,4 +1,4 @@
-"""Finds a model: a folder, else the caches of this machine, else a download of a pinned revision."""
+"""Finds a model: the pocket voice, a folder, else the caches of this machine, else a download of a pinned revision."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Literal
 
 from toolkit.errors import BadModelFolder, DiskFull, DownloadFailed, UsageError
 from toolkit.synthesis.json_fields import read_json_object
+from toolkit.synthesis.pocket_voice import POCKET, is_pocket, pocket_folder
 
 __all__ = [
     "NEEDED_FILES",
@@ -80,9 +81,11 @@ def find_model(
     """Folder of a model.
 
     Args:
-        name_or_path: a folder; a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``; or its end, such as
-            ``1.7B-CustomVoice``, in any case. An existing folder goes before a repository of the same name.
-        revision: commit, tag or branch; the pinned commit unless given.
+        name_or_path: a folder; a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``; its end, such as
+            ``1.7B-CustomVoice``, in any case; or the word ``pocket``, the voice that comes with the toolkit. An
+            existing folder goes before a repository of the same name, but the word before a folder: ``./pocket``
+            is the folder.
+        revision: commit, tag or branch; the pinned commit unless given. The pocket voice has none.
         source: "hf", or "modelscope" when its package is installed.
         offline_first: take what the cache holds and ask the hub only when that is not whole.
         download: whether the hub may be asked at all.
@@ -91,10 +94,14 @@ def find_model(
         BadModelFolder: no such folder, a model of another family, or not here and ``download`` is false.
         DownloadFailed: the hub cannot be reached, or does not have it.
         DiskFull: the disk cannot take it.
-        UsageError: an unknown source, or ModelScope without its package.
+        UsageError: an unknown source, ModelScope without its package, or a revision of the pocket voice.
     """
     text = os.fspath(name_or_path)
     _check_source(source)
+    if is_pocket(name_or_path):
+        if revision is not None:
+            raise UsageError(f"the pocket voice comes with the toolkit and has no revision {revision!r}; leave it out")
+        return FoundModel(pocket_folder())
     folder = Path(text).expanduser()
     if folder.is_dir():
         _refuse_other_rates(text, folder)
@@ -124,9 +131,11 @@ def download_model(
     Raises:
         DownloadFailed: the hub cannot be reached, or does not have it.
         DiskFull: the disk cannot take it.
-        UsageError: an unknown source, or ModelScope without its package.
+        UsageError: an unknown source, ModelScope without its package, or the pocket voice.
     """
     _check_source(source)
+    if is_pocket(name):
+        raise UsageError(f"the pocket voice comes with the toolkit, in {pocket_folder()}; there is nothing to fetch")
     name = repository(name)
     _check_room(name, to or _cache_folder(source))
     fetch = _fetch_from_hf if source == "hf" else _fetch_from_modelscope
@@ -153,7 +162,8 @@ def repository(name: str) -> str:
     if known:
         return known
     if not _REPOSITORY.fullmatch(name) or Path(name).suffix in (".safetensors", ".bin", ".gguf", ".pt"):
-        raise BadModelFolder(f"{name}: there is no such folder, and it names no model; known: {', '.join(PINNED)}")
+        known_names = ", ".join([*PINNED, POCKET])
+        raise BadModelFolder(f"{name}: there is no such folder, and it names no model; known: {known_names}")
     return name
 
 

@@ -14,6 +14,7 @@ from toolkit.synthesis.config import Kind
 from toolkit.synthesis.decoding import Backend
 from toolkit.synthesis.hub import Source, find_model
 from toolkit.synthesis.loading import LoadedModel, LoadOptions, load_model
+from toolkit.synthesis.pocket_voice import POCKET_TEXT_LENGTH, is_pocket
 from toolkit.synthesis.reference import APPENDED_SILENCE_S, ReferenceSource
 from toolkit.synthesis.request_builder import RequestBuilder, SomeVoice
 from toolkit.synthesis.result import SpeechResult, SpeechWarning
@@ -35,7 +36,7 @@ def load(
     codec_dtype: str = "auto",
     text_embedding_on_cpu: bool | Literal["auto"] = "auto",
     audio_chunk_size: int = 300,
-    max_text_length: int = DEFAULT_MAX_TEXT_LENGTH,
+    max_text_length: int | None = None,
     enable_cleanup: bool = False,
     vram_limit: str | float | int | None = None,
     seed: int | None = None,
@@ -48,13 +49,15 @@ def load(
     """Load a Qwen3-TTS model of the 12 Hz family.
 
     Args:
-        model: a folder, a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``, or its end (``1.7B-Base``).
+        model: a folder, a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``, its end (``1.7B-Base``), or
+            ``pocket``, the small voice that comes with the toolkit.
         device: "auto" (the first CUDA card, else the CPU), "cuda:1", "cpu".
         dtype: "auto" (BF16 where the card has it in hardware, else float32), "bfloat16", "float16", "float32".
         codec_dtype: "auto" (float32 where it fits), "float32", "bfloat16".
         text_embedding_on_cpu: whether the text embedding table (622 MB) stays on the CPU; "auto": below 10 GB.
         audio_chunk_size: frames that the codec decodes at once; 128 for small cards. The sound does not depend on it.
-        max_text_length: most characters of a part that is spoken in one go.
+        max_text_length: most characters of a part that is spoken in one go; None: 300, and 80 for the pocket voice,
+            which has learnt nothing longer.
         enable_cleanup: give the allocator's cache back after each result. For cards that others use as well; it costs
             a few milliseconds a call.
         vram_limit: most memory that this process may take on the card, such as "6GB", 0.8 or "80%".
@@ -72,6 +75,8 @@ def load(
         GpuUnavailable: a card was asked for and there is none.
         UsageError: an option that is none.
     """
+    if max_text_length is None:
+        max_text_length = POCKET_TEXT_LENGTH if is_pocket(model) else DEFAULT_MAX_TEXT_LENGTH
     split_text("", max_text_length)  # refuses a limit that is none before anything is loaded
     options = LoadOptions(
         device=device,
