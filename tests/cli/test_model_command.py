@@ -114,6 +114,44 @@ def test_a_model_is_downloaded_at_its_pinned_revision(
     assert asked == [("Qwen/Qwen3-TTS-12Hz-0.6B-Base", pinned, None), ("Qwen/Qwen3-TTS-12Hz-0.6B-Base", pinned, model)]
 
 
+@pytest.fixture
+def pocket(model: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Noise in place of the voice that comes with the toolkit."""
+    from toolkit.synthesis import pocket_voice
+
+    monkeypatch.setattr(pocket_voice, "FOLDER", model)
+    monkeypatch.setattr(pocket_voice, "PINS_FILE", model.parent / "pins.json")
+    pocket_voice.write_pins(model)
+    return model
+
+
+def test_the_pocket_voice_is_found_by_its_name(run: Run, pocket: Path) -> None:
+    assert run("model", "info", "Pocket").code == 0
+    ran = run("model", "download", "pocket")
+    assert (ran.code, ran.out) == (0, f"{pocket}\n")
+    ran = run("model", "download", "pocket", "--to", pocket.parent / "other")
+    assert (ran.code, "there is nothing to fetch" in ran.line) == (2, True)
+    ran = run("model", "verify", "pocket", "--values")
+    assert (ran.code, ran.out.endswith(f"{pocket}: complete.\n")) == (0, True)
+
+
+def test_an_altered_pocket_voice_fails(run: Run, pocket: Path) -> None:
+    with (pocket / "merges.txt").open("a", encoding="utf-8") as file:
+        file.write("x y\n")
+    ran = run("model", "verify", "pocket")
+    assert ran.code == 3
+    assert "wrong-hash" in ran.out
+    assert "merges.txt does not have the hash of this version; reinstall the toolkit" in ran.out
+    data = run("model", "verify", "pocket", "--json").json
+    assert (data["exit_code"], data["state"], data["problem"]) == (3, "incomplete", "wrong-hash")
+    assert [row["name"] for row in data["files"] if row["verdict"] != "ok"] == ["merges.txt"]
+    ran = run("model", "info", "pocket")
+    assert (ran.code, "merges.txt is altered" in ran.line) == (2, True)
+    (pocket / "model.safetensors").unlink()
+    data = run("model", "verify", "pocket", "--json").json
+    assert (data["exit_code"], data["problem"]) == (3, "missing-files")
+
+
 def test_the_25_hertz_family_is_refused(run: Run) -> None:
     ran = run("model", "download", "Qwen/Qwen3-TTS-25Hz-1.7B-Base")
     assert (ran.code, "25 Hz tokenizer are another network" in ran.line) == (2, True)

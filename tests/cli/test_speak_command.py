@@ -17,7 +17,9 @@ import pytest
 import soundfile
 import torch
 
+from toolkit.synthesis import pocket_voice
 from toolkit.synthesis.demo_model import make_demo_model
+from toolkit.synthesis.pocket_voice import POCKET_NOTE
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., Any]
@@ -35,6 +37,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[name] = parent / name
     found["custom"] = found["custom_voice-1b7"]
     return found
+
+
+@pytest.fixture
+def pocket(models: dict[str, Path], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Noise in place of the voice that comes with the toolkit."""
+    monkeypatch.setattr(pocket_voice, "FOLDER", models["custom"])
+    monkeypatch.setattr(pocket_voice, "PINS_FILE", tmp_path_factory.mktemp("pins") / "pins.json")
+    pocket_voice.write_pins(models["custom"])
+    return models["custom"]
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +80,38 @@ def test_a_text_becomes_a_file(run: Run, models: dict[str, Path], tmp_path: Path
     assert f"wrote {out}: {samples.size / 24000:.2f} s" in ran.out
     assert ran.out.endswith("seed 0, float32 on cpu\n")
     assert names(tmp_path) == ["out.wav"]
+
+
+def test_the_pocket_voice_speaks_when_no_model_is_named(run: Run, pocket: Path, tmp_path: Path) -> None:
+    options = ("--seed", 3, "--device", "cpu", "-o")
+    ran = run("speak", TEXT, *options, tmp_path / "a.wav")
+    assert (ran.code, ran.err) == (0, f"{POCKET_NOTE}\n")
+    assert f"wrote {tmp_path / 'a.wav'}" in ran.out
+    assert run("speak", TEXT, "--model", "POCKET", "--speaker", "Serena", *options, tmp_path / "b.wav").code == 0
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    ran = run("speak", TEXT, *options, tmp_path / "c.wav", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["files"][0]["file"] == str(tmp_path / "c.wav")
+
+
+def test_another_model_gets_no_speaker_and_no_note(run: Run, pocket: Path, tmp_path: Path) -> None:
+    ran = run("speak", TEXT, "--model", pocket, "--seed", 0, "-o", tmp_path / "a.wav")
+    assert (ran.code, ran.err) == (0, "")
+    assert run("speak", TEXT, "--seed", 0, "-o", tmp_path / "b.wav").code == 0
+    assert (tmp_path / "a.wav").read_bytes() != (tmp_path / "b.wav").read_bytes()
+
+
+def test_a_pocket_voice_that_is_not_whole_is_one_line(
+    run: Run, pocket: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pocket_voice, "FOLDER", tmp_path / "nowhere")
+    ran = run("speak", TEXT, "-o", tmp_path / "a.wav")
+    assert (ran.code, "config.json is missing" in ran.line, "reinstall the toolkit" in ran.line) == (2, True, True)
+
+
+def test_the_pocket_voice_clones_nobody(run: Run, pocket: Path, tmp_path: Path, reference: Path) -> None:
+    ran = run("speak", TEXT, "--reference", reference, "--x-vector-only", "-o", tmp_path / "a.wav", "--json")
+    assert (ran.code, "clone() needs a model of the kind base" in ran.line) == (2, True)
 
 
 def test_json_is_all_that_goes_to_standard_output(run: Run, models: dict[str, Path], tmp_path: Path) -> None:
@@ -177,6 +220,12 @@ def test_an_instruction_to_a_small_model_is_noted(run: Run, models: dict[str, Pa
     )  # fmt: skip
     assert ran.code == 0
     assert "The 0.6B model takes no style instruction" in ran.err
+
+
+def test_the_help_names_the_model_that_is_taken(run: Run) -> None:
+    told = " ".join(run("speak", "--help").out.split())
+    assert "pocket, the small voice that comes with the toolkit" in told
+    assert "[default: pocket]" in told
 
 
 def test_float16_is_noted(run: Run, models: dict[str, Path], tmp_path: Path) -> None:

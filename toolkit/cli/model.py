@@ -15,7 +15,7 @@ __all__ = ["app", "demo_model"]
 app = typer.Typer(help="Fetch, check and describe models.", no_args_is_help=True)
 
 NameArgument = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Folder, repository, or the end of one, such as 1.7B-CustomVoice.")
+    str, typer.Argument(metavar="MODEL", help="Folder, repository, its end, such as 1.7B-CustomVoice, or pocket.")
 ]
 
 
@@ -57,9 +57,9 @@ def verify(
 
     Exit code 0 when all is well, 3 when a file is missing or damaged.
     """
-    from toolkit.probe.model_folder import inspect_model
+    from toolkit.synthesis.pocket_voice import is_pocket
 
-    facts = inspect_model(_here(name), scan_values=values, check_hashes=hashes)
+    facts = _pocket_facts(values) if is_pocket(name) else _facts_of(_here(name), values, hashes)
     spoiled = facts.get("model.nonfinite_tensors")
     bad_values = spoiled if isinstance(spoiled, list) else []
     sound = facts["model.state"] == "complete" and not bad_values
@@ -142,6 +142,32 @@ def demo_model(
         print(json_text({"schema": 1, "kind": "demo-model", **data}))
     else:
         print(f"wrote {made.folder}: random weights, so that it speaks noise. It is for tests and demos.")
+
+
+def _facts_of(path: str, values: bool, hashes: bool) -> dict[str, object]:
+    from toolkit.probe.model_folder import inspect_model
+
+    return inspect_model(path, scan_values=values, check_hashes=hashes)
+
+
+def _pocket_facts(values: bool) -> dict[str, object]:
+    """Facts of the pocket voice; its files are always compared with their hashes, since each is known."""
+    from toolkit.synthesis.pocket_voice import FOLDER, pocket_faults
+
+    facts = _facts_of(str(FOLDER), values, False)
+    altered = [name for name, fault in pocket_faults().items() if fault == "altered"]
+    if not altered or facts["model.state"] != "complete":
+        return facts
+    files = cast("list[dict[str, object]]", facts["model.files"])
+    for row in files:
+        if row["name"] in altered:
+            row["verdict"] = "wrong-hash"
+    told = "; ".join(f"{name} does not have the hash of this version" for name in altered)
+    return facts | {
+        "model.state": "incomplete",
+        "model.problem": "wrong-hash",
+        "model.problem_text": f"{len(altered)} of {len(files)} files are not right: {told}; reinstall the toolkit",
+    }
 
 
 def _here(name: str) -> str:

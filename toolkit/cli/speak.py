@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["speak"]
 
-_TINY_BYTES = 2**28
+_TINY_BYTES = 2**29
 
 
 def speak(
@@ -32,8 +32,13 @@ def speak(
     ] = None,
     model: Annotated[
         str,
-        typer.Option("--model", metavar="MODEL", help="Folder, repository, or its end, such as 1.7B-CustomVoice."),
-    ] = "1.7B-CustomVoice",
+        typer.Option(
+            "--model",
+            metavar="MODEL",
+            help="Folder, repository, or its end, such as 1.7B-CustomVoice; "
+            "pocket, the small voice that comes with the toolkit.",
+        ),
+    ] = "pocket",
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="Read the text from a file; - is standard input.")
     ] = None,
@@ -79,8 +84,11 @@ def speak(
         int, typer.Option("--audio-chunk-size", metavar="FRAMES", help="Frames decoded at once; 128 for small cards.")
     ] = 300,
     max_text_length: Annotated[
-        int, typer.Option("--max-text-length", metavar="N", help="Characters of a part spoken in one go.")
-    ] = 300,
+        int | None,
+        typer.Option(
+            "--max-text-length", metavar="N", help="Characters of a part spoken in one go: 300, for pocket 80."
+        ),
+    ] = None,
     parallel_parts: Annotated[
         bool, typer.Option("--parallel-parts", help="Speak the parts of a long text side by side.")
     ] = False,
@@ -127,11 +135,16 @@ def speak(
     )
     if not tasks:
         note("every line has its file already")
+    from toolkit.synthesis.pocket_voice import POCKET_NOTE, POCKET_SPEAKER, is_pocket
     from toolkit.synthesis.result import SpeechWarning
     from toolkit.synthesis.speaker import load
 
+    if is_pocket(model) and speaker is None and voice is None and reference is None:
+        speaker = POCKET_SPEAKER
     hub = cast("Literal['hf', 'modelscope']", source)
     _check_names(model, revision, hub, speaker, language)
+    if is_pocket(model) and not as_json:
+        note(POCKET_NOTE)
     with warnings.catch_warnings():
         # Each of them is a note of the model, the voice or the result, and shown as such.
         warnings.simplefilter("ignore", SpeechWarning)
@@ -262,7 +275,8 @@ class _Speaking:
 
 
 def _use_one_thread_for_tiny(speech: Speech) -> None:
-    """Products of a demo model are over sooner than a second thread is awake; on a busy machine that is ten-fold."""
+    """Products of the pocket voice and of demo models are over sooner than a second thread is awake; where other
+    programs keep the cores busy, waiting for it costs ten-fold and more."""
     import torch
 
     if speech.model.device.type == "cpu" and speech.model.plan.total_bytes < _TINY_BYTES:
