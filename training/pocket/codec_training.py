@@ -33,9 +33,11 @@ _LOW_WINDOWS = (2048, 4096)
 _LOW_HZ = (0.0, 900.0)
 _FORMANT_WINDOWS = (256, 512, 1024)
 _FORMANT_HZ = (800.0, 5000.0)
+_EAR_WINDOW, _EAR_BANDS = 1024, 80
 _FLOOR = 1e-4  # of a full-scale sine: -80 dB
 
 _KEEP_S = 60.0
+_ALONE = 0.1
 
 Log = Callable[[str], None]
 
@@ -50,6 +52,7 @@ class CodecSettings:
     low_band: float = 3.0
     formant_band: float = 4.0
     phones: float = 0.5
+    heard: float = 0.5
     warmup: int = 300
     clip: float = 5.0
     compiled: Literal["all", "snakes", "nothing"] = "all"
@@ -158,6 +161,51 @@ class _PhoneHead(nn.Module):
         return functional.cross_entropy(logits.float(), labels.reshape(-1))
 
 
+class _Ear(nn.Module):
+    """Tells the phone of each 20 ms of a wave. It learns on the corpus and judges what the decoder makes of it.
+
+    Spectral distances count a blurred formant for little; an ear does not. Not kept, and not the recogniser of the
+    evaluation, which never hears these voices.
+    """
+
+    def __init__(self, labels: int) -> None:
+        super().__init__()
+        self.window: Tensor
+        self.mel: Tensor
+        self.register_buffer("window", torch.hann_window(_EAR_WINDOW) * 2.0 / (_EAR_WINDOW / 2.0))
+        self.register_buffer("mel", _mel_matrix(_EAR_WINDOW, _EAR_BANDS))
+        width = 192
+        self.net = nn.Sequential(
+            nn.Conv1d(_EAR_BANDS, width, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(width, width, 5, padding=2),
+            nn.GELU(),
+            nn.Conv1d(width, labels, 1),
+        )
+
+    def forward(self, waves: Tensor, labels: Tensor) -> Tensor:
+        """Cross entropy of the labels, int64 ``[batch, samples / 480]``, in waves float32 ``[batch, samples]``."""
+        bins = torch.stft(
+            waves,
+            _EAR_WINDOW,
+            LABEL_SAMPLES,
+            _EAR_WINDOW,
+            self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
+        )
+        bands = _log(self.mel @ _magnitudes(torch.view_as_real(bins)))[..., : labels.shape[1]]
+        logits = self.net(0.25 * (bands + 6.0))
+        return functional.cross_entropy(logits.float(), labels)
+
+    def judged(self, waves: Tensor, labels: Tensor) -> Tensor:
+        """The same, with gradients for the waves alone: the decoder gets no say in how the ear hears."""
+        still = {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
+        found: Tensor = torch.func.functional_call(self, still, (waves, labels))
+        return found
+
+
 class _Crops:
     """Random crops of the corpus, made on the device that holds it."""
 
@@ -213,14 +261,18 @@ def train_codec(
     initialise(codec)
     convolve_by_products(codec, most_channels=settings.product_channels)
     head = _PhoneHead(shape.encoder_codebook_dim, len(corpus.names)).to(device)
+    ear = _Ear(len(corpus.names)).to(device)
     loss_of = SpectralLoss(settings.low_band, settings.formant_band).to(device)
     crops = _Crops(corpus, settings, device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = cuda  # shapes never change here
+    torch.backends.cudnn.benchmark_limit = 4  # all that cuDNN knows take a minute to try
     parameters = [*codec.parameters(), *head.parameters()]
+    listening = list(ear.parameters())
     rate = torch.tensor(0.0, device=device)
+    learning = [*parameters, *listening]
     optimizer = torch.optim.AdamW(
-        parameters, lr=rate if cuda else 0.0, betas=(0.8, 0.99), weight_decay=0.01, capturable=cuda, fused=cuda
+        learning, lr=rate if cuda else 0.0, betas=(0.8, 0.99), weight_decay=0.01, capturable=cuda, fused=cuda
     )
     encode, decode = codec.encoder.forward, codec.decoder.forward
     if cuda and settings.compiled == "all":
@@ -232,7 +284,7 @@ def train_codec(
         for module in codec.modules():
             if isinstance(module, SnakeBeta):
                 module.function = compiled
-    names = ("mel", "log", "conv", "low", "formants", "commit", "phones", "norm")
+    names = ("mel", "log", "conv", "low", "formants", "commit", "phones", "heard", "learnt", "norm")
     report = torch.zeros(len(names), device=device)
 
     def step() -> None:
@@ -243,12 +295,14 @@ def train_codec(
             found = decode(quantized.first, quantized.rest)
             phones = head(quantized.first, labels)
         spectral, parts = loss_of(found.float(), waves)
-        total = spectral + quantized.commitment + settings.phones * phones
+        heard = ear.judged(found.float(), labels)
+        learnt = ear(waves, labels)
+        total = spectral + quantized.commitment + settings.phones * phones + settings.heard * heard + learnt
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
         optimizer.step()
-        values = (*parts.values(), quantized.commitment, phones, norm)
+        values = (*parts.values(), quantized.commitment, phones, heard, learnt, norm)
         report.lerp_(torch.stack([value.detach().float() for value in values]), 0.02)
 
     run = _captured(step, device, log) if cuda else step
@@ -294,8 +348,11 @@ def refine_decoder(
     seed: int,
     log: Log,
     most_steps: int | None = None,
+    keep: Callable[[Codec], None] | None = None,
 ) -> None:
     """Train the decoder alone, in place, on codes that stay as they are: what the talker has learnt remains valid.
+
+    An ear learns beside it; in the first tenth of the time it alone.
 
     Args:
         codes: of the whole corpus, uint8 ``[frames, 16]``.
@@ -310,10 +367,12 @@ def refine_decoder(
         ]
     )
     loss_of = SpectralLoss(settings.low_band, settings.formant_band).to(device)
+    ear = _Ear(len(corpus.names)).to(device)
     parameters = list(codec.decoder.parameters())
     optimizer = torch.optim.AdamW(parameters, lr=0.0, betas=(0.8, 0.99), weight_decay=0.01)
+    ear_optimizer = torch.optim.AdamW(ear.parameters(), lr=1e-3)
     shown: dict[str, float] = {}
-    started = time.monotonic()
+    started = kept = time.monotonic()
     count = 0
     while True:
         share = (time.monotonic() - started) / time_limit_s if most_steps is None else count / most_steps
@@ -321,15 +380,28 @@ def refine_decoder(
             break
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (count + 1) / settings.warmup) * _cosine(share)
+        if most_steps is not None and share < _ALONE:
+            count += 1
         first = source.choice(crops, settings.batch)
         frames = first[:, None] // FRAME_SAMPLES + np.arange(settings.frames)
         waves = np.stack([corpus.waves[start : start + settings.frames * FRAME_SAMPLES] for start in first])
         wanted = torch.from_numpy(waves).to(device).float() / 32767.0
+        spans = first[:, None] // LABEL_SAMPLES + np.arange(settings.frames * FRAME_SAMPLES // LABEL_SAMPLES)
+        labels = torch.from_numpy(corpus.labels[spans]).long().to(device)
+        learnt = ear(wanted, labels)
+        ear_optimizer.zero_grad(set_to_none=True)
+        learnt.backward()
+        ear_optimizer.step()
+        shown["learnt"] = 0.99 * shown.get("learnt", learnt.item()) + 0.01 * learnt.item()
+        if share < _ALONE:
+            continue
         with torch.no_grad():
             entries = codec.look_up(torch.from_numpy(codes[frames]).long().transpose(1, 2).to(device))
         with torch.autocast(device.type, torch.bfloat16):
             found = codec.decoder(*entries)
         total, parts = loss_of(found.float(), wanted)
+        parts["heard"] = ear.judged(found.float(), labels)
+        total = total + settings.heard * parts["heard"]
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         nn.utils.clip_grad_norm_(parameters, settings.clip)
@@ -337,6 +409,9 @@ def refine_decoder(
         count += 1
         for name, value in parts.items():
             shown[name] = 0.99 * shown.get(name, float(value.detach())) + 0.01 * float(value.detach())
+        if keep is not None and time.monotonic() - kept > _KEEP_S:
+            keep(codec)
+            kept = time.monotonic()
         if count % 200 == 0 or count == most_steps:
             text = " ".join(f"{name} {value:.3f}" for name, value in shown.items())
             log(f"decoder step {count} {1000 * (time.monotonic() - started) / count:.1f} ms {text}")

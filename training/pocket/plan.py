@@ -29,6 +29,7 @@ class Plan:
 
     shape: ModelShape
     codec: CodecSettings
+    refining: CodecSettings
     talker: Settings
     shards: int
     lines: int
@@ -45,6 +46,7 @@ class Plan:
 FULL = Plan(
     shape=POCKET,
     codec=CodecSettings(),
+    refining=CodecSettings(batch=4, frames=12, learning_rate=2.5e-4, formant_band=3.0, warmup=50),
     talker=Settings(),
     shards=280,
     lines=500,
@@ -59,6 +61,7 @@ FULL = Plan(
 SMOKE_PLAN = Plan(
     shape=SMOKE,
     codec=CodecSettings(batch=2, frames=6, warmup=2, compiled="nothing"),
+    refining=CodecSettings(batch=2, frames=6, warmup=2),
     talker=Settings(rows=2, predictor_frames=16, warm_up=2, log_every=1),
     shards=2,
     lines=12,

@@ -23,7 +23,7 @@ from training.pocket import corpus as corpora
 from training.pocket import evaluation, instructions, recogniser, scoring
 from training.pocket.bpe import draw_texts, read_vocabulary, train_bpe, write_tokenizer
 from training.pocket.codec_net import Codec
-from training.pocket.codec_training import train_codec
+from training.pocket.codec_training import refine_decoder, train_codec
 from training.pocket.codes import encode_corpus, pitch_errors, resynthesise
 from training.pocket.corpus import Corpus, make_shards
 from training.pocket.espeak import Phone
@@ -95,6 +95,24 @@ class Run:
             data,
             self.plan.shape,
             self.plan.codec,
+            time_limit_s=self.plan.codec_s,
+            device=self.device,
+            seed=self.plan.seed,
+            log=self.log,
+            most_steps=self.plan.most_steps,
+            keep=lambda unfinished: self._save_codec(unfinished, ".unfinished"),
+        )
+        self._save_codec(codec)
+
+    def refine(self) -> None:
+        """The decoder alone, further, on codes that stay as they are: for when a talker was trained already."""
+        data = self._corpus(self.folder.speech, min(3, self.plan.shards))
+        codec = self._codec()
+        refine_decoder(
+            codec,
+            data,
+            encode_corpus(codec, data, self.device),
+            self.plan.refining,
             time_limit_s=self.plan.codec_s,
             device=self.device,
             seed=self.plan.seed,
@@ -287,6 +305,7 @@ STAGES: dict[str, Callable[[Run], None]] = {
     "codec": Run.codec,
     "codes": Run.codes,
     "codec-check": Run.codec_check,
+    "refine": Run.refine,
     "tokenizer": Run.tokenizer,
     "talker": Run.talker,
     "export": Run.export,
