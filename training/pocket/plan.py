@@ -53,8 +53,8 @@ FULL = Plan(
     other_shards=16,
     codec_shards=24,
     recogniser_s=60,
-    codec_s=370,
-    talker_s=445,
+    codec_s=450,
+    talker_s=500,
 )
 """What ships: on one H100 or H200 with 16 cores about half an hour."""
 
