@@ -15,7 +15,7 @@ from toolkit.synthesis.codec_encoder import CodecEncoder
 from toolkit.synthesis.demo_shapes import codec_json
 from toolkit.synthesis.demo_tensors import codec_plan
 from toolkit.synthesis.weights import SafetensorsFile
-from training.pocket.codec_net import Codec, convolve_by_products, initialise
+from training.pocket.codec_net import Codec, initialise
 from training.pocket.shape import POCKET, SMOKE
 
 
@@ -52,18 +52,6 @@ def test_encoding_is_that_of_the_toolkit(codec: Codec, tmp_path: Path) -> None:
     ours = codec.encode(wave)
     assert theirs.shape == ours.shape
     assert (theirs == ours).float().mean() > 0.99
-
-
-def test_products_convolve_like_convolutions(codec: Codec) -> None:
-    wave = torch.randn(1, 1920 * 8) * 0.2
-    codes = codec.encode(wave)
-    usual = codec.decode(codes)
-    try:
-        convolve_by_products(codec, most_channels=10_000)
-        assert (codec.encode(wave) == codes).float().mean() > 0.99
-        assert torch.allclose(codec.decode(codes), usual, atol=1e-5)
-    finally:
-        convolve_by_products(codec, most_channels=0)
 
 
 def test_the_decoder_is_causal(codec: Codec) -> None:

@@ -69,7 +69,7 @@ def test_a_clip_with_silence_does_not_drown_the_others_at_the_start() -> None:
 
 def test_training_brings_the_wave_nearer(corpus: Corpus) -> None:
     said: list[str] = []
-    settings = CodecSettings(batch=2, frames=12, warmup=2, compiled="nothing")
+    settings = CodecSettings(batch=2, frames=12, warmup=2, compiled=False)
     codec = train_codec(
         corpus, SMOKE, settings, time_limit_s=60, device=CPU, seed=0, log=said.append, most_steps=25
     )  # fmt: skip
@@ -113,7 +113,7 @@ def test_codes_lie_where_their_utterance_lies(corpus: Corpus) -> None:
 def test_a_run_that_is_cut_off_keeps_what_it_reached(corpus: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("training.pocket.codec_training._KEEP_S", 0.0)
     kept: list[Codec] = []
-    settings = CodecSettings(batch=1, frames=4, warmup=1, compiled="nothing")
+    settings = CodecSettings(batch=1, frames=4, warmup=1, compiled=False)
     train_codec(
         corpus, SMOKE, settings, time_limit_s=9, device=CPU, seed=0, log=print, most_steps=2, keep=kept.append
     )  # fmt: skip

@@ -8,7 +8,6 @@ time]`` and whole sequences, with gradients. Quantizers learn by moving averages
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from toolkit.synthesis.demo_shapes import CODE_GROUPS, DECODER_RATES, DECODER_RATIOS, ENCODER_RATIOS, ModelShape, Stack
 
-__all__ = ["Codec", "Decoder", "Encoder", "Quantized", "SnakeBeta", "convolve_by_products", "initialise", "snake"]
+__all__ = ["Codec", "Decoder", "Encoder", "Quantized", "initialise"]
 
 _WINDOW = 72
 _THETA = 10000.0
@@ -45,26 +44,12 @@ class CausalConv(nn.Module):
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride, 0, dilation, groups, bias)
         self._left = (kernel - 1) * dilation + 1 - stride
         self._replicate = replicate
-        self.as_product = False
 
     def forward(self, x: Tensor) -> Tensor:
         if self._left:
             x = functional.pad(x, (self._left, 0), mode="replicate" if self._replicate else "constant")
-        if self.as_product:
-            return self._product(x)
         found: Tensor = self.conv(x)
         return found
-
-    def _product(self, x: Tensor) -> Tensor:
-        """The same as one matrix product over shifted copies: much faster for few channels and long sequences."""
-        kernel, stride, dilation = self.conv.kernel_size[0], self.conv.stride[0], self.conv.dilation[0]
-        steps = (x.shape[-1] - (kernel - 1) * dilation - 1) // stride + 1
-        if kernel > 1 or stride > 1:
-            span = (steps - 1) * stride + 1
-            taps = [x[..., tap * dilation : tap * dilation + span : stride] for tap in range(kernel)]
-            x = torch.stack(taps, 2).flatten(1, 2)
-        found = self.conv.weight.flatten(1).to(x.dtype) @ x
-        return found if self.conv.bias is None else found + self.conv.bias[:, None].to(x.dtype)
 
 
 class TransposedConv(nn.Module):
@@ -74,39 +59,17 @@ class TransposedConv(nn.Module):
         super().__init__()
         self.conv = nn.ConvTranspose1d(inputs, outputs, stride * (2 if overlaps else 1), stride)
         self._stride = stride
-        self.as_product = False
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.as_product:
-            return self._product(x)
         found: Tensor = self.conv(x)
         return found[..., : x.shape[-1] * self._stride]
 
-    def _product(self, x: Tensor) -> Tensor:
-        """The same as one matrix product: a column and the one before it make ``stride`` columns."""
-        batch, inputs, time = x.shape
-        if self.conv.kernel_size[0] > self._stride:
-            x = torch.cat((x, functional.pad(x, (1, 0))[..., :time]), 1)
-        weight = self.conv.weight.view(inputs, -1, x.shape[1] // inputs, self._stride)
-        weight = weight.permute(1, 3, 2, 0).reshape(-1, x.shape[1]).to(x.dtype)
-        found = (weight @ x).view(batch, -1, self._stride, time).transpose(2, 3).flatten(2)
-        return found if self.conv.bias is None else found + self.conv.bias[:, None].to(x.dtype)
-
-
-def snake(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-    """``x + sin(x * exp(alpha)) ** 2 / (exp(beta) + 1e-9)``, alpha and beta one a channel.
-
-    ``x`` is ``[batch, channels, time]``. In float32 inside, which costs nothing where it is compiled.
-    """
-    wide = x.float()
-    waves = (wide * alpha.exp()[:, None]).sin().square()
-    return (wide + waves / (beta.exp() + 1e-9)[:, None]).to(x.dtype)
-
 
 class SnakeBeta(nn.Module):
-    """:func:`snake` with parameters of its own."""
+    """``x + sin(x * exp(alpha)) ** 2 / (exp(beta) + 1e-9)``, alpha and beta one a channel.
 
-    function: Callable[[Tensor, Tensor, Tensor], Tensor] = staticmethod(snake)
+    In float32 inside, which costs nothing where it is compiled.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -114,7 +77,9 @@ class SnakeBeta(nn.Module):
         self.beta = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.function(x, self.alpha, self.beta)
+        wide = x.float()
+        waves = (wide * self.alpha.exp()[:, None]).sin().square()
+        return (wide + waves / (self.beta.exp() + 1e-9)[:, None]).to(x.dtype)
 
 
 class RmsNorm(nn.Module):
@@ -540,10 +505,3 @@ def initialise(codec: Codec) -> None:
             nn.init.normal_(module.bias, std=0.1)
             if module.in_channels == 1:
                 module.weight.data.mul_(8.0)
-
-
-def convolve_by_products(codec: Codec, *, most_channels: int) -> None:
-    """Have convolutions with at most so many channels in and out run as matrix products; the result is the same."""
-    for module in codec.modules():
-        if (isinstance(module, CausalConv) and module.conv.groups == 1) or isinstance(module, TransposedConv):
-            module.as_product = max(module.conv.in_channels, module.conv.out_channels) <= most_channels

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,8 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from toolkit.synthesis.demo_shapes import ModelShape
-from training.pocket.codec_net import Codec, SnakeBeta, convolve_by_products, initialise, snake
+from training.pocket.codec_net import Codec, initialise
 from training.pocket.corpus import LABEL_SAMPLES, Corpus
+from training.pocket.mel import mel_matrix
 from training.pocket.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
 
 __all__ = ["CodecSettings", "SpectralLoss", "refine_decoder", "train_codec"]
@@ -55,8 +55,7 @@ class CodecSettings:
     heard: float = 0.5
     warmup: int = 300
     clip: float = 5.0
-    compiled: Literal["all", "snakes", "nothing"] = "all"
-    product_channels: int = 0
+    compiled: bool = True
 
 
 class SpectralLoss(nn.Module):
@@ -70,7 +69,7 @@ class SpectralLoss(nn.Module):
         for size in sorted({*_WINDOWS, *_LOW_WINDOWS}):
             self.register_buffer(f"window{size}", torch.hann_window(size) * 2.0 / (size / 2.0))
         for size, bands in zip(_WINDOWS, _MELS, strict=True):
-            self.register_buffer(f"mel{size}", _mel_matrix(size, bands))
+            self.register_buffer(f"mel{size}", mel_matrix(size, bands))
 
     def forward(self, found: Tensor, wanted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum, and its parts."""
@@ -132,20 +131,6 @@ def _convergence(ours: Tensor, theirs: Tensor) -> Tensor:
     return (error / (theirs.square().sum((1, 2)) + 0.05) + 1e-3).sqrt().mean()
 
 
-def _mel_matrix(size: int, bands: int) -> Tensor:
-    """Triangles evenly spaced on the mel scale (HTK's formula) from 20 Hz to 12 kHz, each summing to 1."""
-    top = 2595 * math.log10(1 + 12000 / 700)
-    low = 2595 * math.log10(1 + 20 / 700)
-    edges = 700 * (10 ** (np.linspace(low, top, bands + 2) / 2595) - 1)
-    frequencies = np.arange(size // 2 + 1) * SAMPLE_RATE_HZ / size
-    rising = (frequencies[None] - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - frequencies[None]) / (edges[2:] - edges[1:-1])[:, None]
-    matrix = np.maximum(0.0, np.minimum(rising, falling))
-    empty = matrix.sum(1) == 0  # narrower than a bin: take the nearest one
-    matrix[empty, np.abs(frequencies[None] - edges[1:-1, None]).argmin(1)[empty]] = 1.0
-    return torch.tensor(matrix / matrix.sum(1, keepdims=True), dtype=torch.float32)
-
-
 class _PhoneHead(nn.Module):
     """Makes codebook 0 phonetic: it has to tell the four labels of its frame. Not kept."""
 
@@ -173,7 +158,7 @@ class _Ear(nn.Module):
         self.window: Tensor
         self.mel: Tensor
         self.register_buffer("window", torch.hann_window(_EAR_WINDOW) * 2.0 / (_EAR_WINDOW / 2.0))
-        self.register_buffer("mel", _mel_matrix(_EAR_WINDOW, _EAR_BANDS))
+        self.register_buffer("mel", mel_matrix(_EAR_WINDOW, _EAR_BANDS))
         width = 192
         self.net = nn.Sequential(
             nn.Conv1d(_EAR_BANDS, width, 5, padding=2),
@@ -259,7 +244,6 @@ def train_codec(
     torch.manual_seed(seed)
     codec = Codec(shape).to(device)
     initialise(codec)
-    convolve_by_products(codec, most_channels=settings.product_channels)
     head = _PhoneHead(shape.encoder_codebook_dim, len(corpus.names)).to(device)
     ear = _Ear(len(corpus.names)).to(device)
     loss_of = SpectralLoss(settings.low_band, settings.formant_band).to(device)
@@ -268,22 +252,16 @@ def train_codec(
     torch.backends.cudnn.benchmark = cuda  # shapes never change here
     torch.backends.cudnn.benchmark_limit = 4  # all that cuDNN knows take a minute to try
     parameters = [*codec.parameters(), *head.parameters()]
-    listening = list(ear.parameters())
     rate = torch.tensor(0.0, device=device)
-    learning = [*parameters, *listening]
+    learning = [*parameters, *ear.parameters()]
     optimizer = torch.optim.AdamW(
         learning, lr=rate if cuda else 0.0, betas=(0.8, 0.99), weight_decay=0.01, capturable=cuda, fused=cuda
     )
     encode, decode = codec.encoder.forward, codec.decoder.forward
-    if cuda and settings.compiled == "all":
+    if cuda and settings.compiled:
         encode, decode = torch.compile(encode), torch.compile(decode)
         loss_of.compare = torch.compile(_compare, dynamic=False)
         loss_of.compare_band = torch.compile(_compare_band, dynamic=False)
-    if cuda and settings.compiled == "snakes":
-        compiled = torch.compile(snake, dynamic=False)
-        for module in codec.modules():
-            if isinstance(module, SnakeBeta):
-                module.function = compiled
     names = ("mel", "log", "conv", "low", "formants", "commit", "phones", "heard", "learnt", "norm")
     report = torch.zeros(len(names), device=device)
 

@@ -60,7 +60,7 @@ FULL = Plan(
 
 SMOKE_PLAN = Plan(
     shape=SMOKE,
-    codec=CodecSettings(batch=2, frames=6, warmup=2, compiled="nothing"),
+    codec=CodecSettings(batch=2, frames=6, warmup=2, compiled=False),
     refining=CodecSettings(batch=2, frames=6, warmup=2),
     talker=Settings(rows=2, predictor_frames=16, warm_up=2, log_every=1),
     shards=2,

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.pocket.espeak import Phone
+from training.pocket.mel import mel_matrix
 
 __all__ = ["Recogniser", "Recordings", "RecogniserSettings", "load", "save", "symbols_of", "train"]
 
@@ -159,7 +160,7 @@ class Recogniser(nn.Module):
         self.symbols = tuple(symbols)
         self.settings = settings or RecogniserSettings()
         width = self.settings.width
-        self.register_buffer("_filters", _mel_filters(), persistent=False)
+        self.register_buffer("_filters", mel_matrix(_FFT, _BANDS, *_BAND_HZ), persistent=False)
         self.register_buffer("_window", torch.hann_window(_WINDOW), persistent=False)
         self.register_buffer("_long_window", torch.hann_window(_LONG_WINDOW), persistent=False)
         self.stem = nn.Conv1d(_BANDS + _BINS, width, 5, stride=_STRIDE, padding=2)
@@ -400,14 +401,3 @@ def _power(waves: Tensor, window: Tensor, size: int) -> Tensor:
     padded = functional.pad(waves, (size // 2, size // 2))
     transformed = torch.stft(padded, size, _HOP, len(window), window, center=False, return_complex=True)
     return transformed.abs().square() / window.square().sum()
-
-
-def _mel_filters() -> Tensor:
-    """Triangles ``[80, 513]``, evenly spaced on the mel scale of O'Shaughnessy (1987), each of unit sum."""
-    low, high = (2595.0 * math.log10(1.0 + hz / 700.0) for hz in _BAND_HZ)
-    edges = 700.0 * (10 ** (torch.linspace(low, high, _BANDS + 2, dtype=torch.float64) / 2595.0) - 1.0)
-    bins = torch.arange(_FFT // 2 + 1, dtype=torch.float64) * SAMPLE_RATE_HZ / _FFT
-    rising = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0.0)
-    return (triangles / triangles.sum(1, keepdim=True).clamp(min=1e-9)).float()

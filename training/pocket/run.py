@@ -63,7 +63,7 @@ class Run:
         self._shards("speakers", range(self.plan.codec_shards))
 
     def recogniser(self) -> None:
-        """The ear; a tenth of its data is held out."""
+        """The judge of the evaluation; a fiftieth of its data is held out."""
         if self.folder.recogniser.exists():
             return
         data = self._corpus(self.folder.others, self.plan.other_shards)
