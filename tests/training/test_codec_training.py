@@ -10,7 +10,7 @@ import torch
 
 from training.pocket.codec_net import Codec, initialise
 from training.pocket.codec_training import CodecSettings, SpectralLoss, refine_decoder, train_codec
-from training.pocket.codes import encode_corpus, resynthesise
+from training.pocket.codes import calibrate_level, encode_corpus, resynthesise
 from training.pocket.corpus import Corpus, finished, make_shards
 from training.pocket.shape import SMOKE
 
@@ -118,3 +118,15 @@ def test_a_run_that_is_cut_off_keeps_what_it_reached(corpus: Corpus, monkeypatch
         corpus, SMOKE, settings, time_limit_s=9, device=CPU, seed=0, log=print, most_steps=2, keep=kept.append
     )  # fmt: skip
     assert len(kept) == 2
+
+
+def test_calibrating_brings_the_level_back_and_leaves_the_codes_alone(corpus: Corpus) -> None:
+    torch.manual_seed(0)
+    codec = Codec(SMOKE)
+    initialise(codec)
+    codes = encode_corpus(codec, corpus, CPU)
+    members = range(len(corpus.utterances))
+    gain_db = calibrate_level(codec, corpus, members, CPU)
+    assert gain_db > 1.0  # untrained, it is far too soft
+    assert abs(calibrate_level(codec, corpus, members, CPU)) < 0.5
+    assert np.array_equal(encode_corpus(codec, corpus, CPU), codes)

@@ -160,16 +160,13 @@ class _Ear(nn.Module):
         self.register_buffer("window", torch.hann_window(_EAR_WINDOW) * 2.0 / (_EAR_WINDOW / 2.0))
         self.register_buffer("mel", mel_matrix(_EAR_WINDOW, _EAR_BANDS))
         width = 192
-        self.net = nn.Sequential(
-            nn.Conv1d(_EAR_BANDS, width, 5, padding=2),
-            nn.GELU(),
-            nn.Conv1d(width, width, 5, padding=2),
-            nn.GELU(),
-            nn.Conv1d(width, labels, 1),
-        )
+        self.first = nn.Conv1d(_EAR_BANDS, width, 5, padding=2)
+        self.second = nn.Conv1d(width, width, 5, padding=2)
+        self.head = nn.Conv1d(width, labels, 1)
 
-    def forward(self, waves: Tensor, labels: Tensor) -> Tensor:
-        """Cross entropy of the labels, int64 ``[batch, samples / 480]``, in waves float32 ``[batch, samples]``."""
+    def forward(self, waves: Tensor, labels: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """Cross entropy of the labels, int64 ``[batch, samples / 480]``, in waves float32 ``[batch, samples]``; and
+        what both layers hear, ``[batch, 192, samples / 480]``."""
         bins = torch.stft(
             waves,
             _EAR_WINDOW,
@@ -181,13 +178,18 @@ class _Ear(nn.Module):
             return_complex=True,
         )
         bands = _log(self.mel @ _magnitudes(torch.view_as_real(bins)))[..., : labels.shape[1]]
-        logits = self.net(0.25 * (bands + 6.0))
-        return functional.cross_entropy(logits.float(), labels)
+        first = functional.gelu(self.first(0.25 * (bands + 6.0)))
+        second = functional.gelu(self.second(first))
+        return functional.cross_entropy(self.head(second).float(), labels), (first, second)
 
-    def judged(self, waves: Tensor, labels: Tensor) -> Tensor:
-        """The same, with gradients for the waves alone: the decoder gets no say in how the ear hears."""
+    def judged(self, waves: Tensor, labels: Tensor, wanted: tuple[Tensor, Tensor]) -> Tensor:
+        """The same of waves that were decoded, and how far off they sound to each layer; ``wanted`` is what it hears in
+        the originals. Gradients are for the waves alone: the decoder gets no say in how the ear hears."""
         still = {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
-        found: Tensor = torch.func.functional_call(self, still, (waves, labels))
+        loss, heard = torch.func.functional_call(self, still, (waves, labels))
+        pairs = [(ours, theirs.detach()) for ours, theirs in zip(heard, wanted, strict=True)]
+        apart = [(ours - theirs).abs().mean() / theirs.abs().mean() for ours, theirs in pairs]
+        found: Tensor = loss + torch.stack(apart).sum()
         return found
 
 
@@ -234,7 +236,7 @@ def train_codec(
     most_steps: int | None = None,
     keep: Callable[[Codec], None] | None = None,
 ) -> Codec:
-    """Train from scratch until the time is over; the learning rate follows the time.
+    """Train from scratch until the time is over, compiling included; the learning rate follows the time.
 
     On CUDA a step (draw, forward, backward, update) is one CUDA graph.
 
@@ -273,8 +275,8 @@ def train_codec(
             found = decode(quantized.first, quantized.rest)
             phones = head(quantized.first, labels)
         spectral, parts = loss_of(found.float(), waves)
-        heard = ear.judged(found.float(), labels)
-        learnt = ear(waves, labels)
+        learnt, original = ear(waves, labels)
+        heard = ear.judged(found.float(), labels, original)
         total = spectral + quantized.commitment + settings.phones * phones + settings.heard * heard + learnt
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -283,8 +285,10 @@ def train_codec(
         values = (*parts.values(), quantized.commitment, phones, heard, learnt, norm)
         report.lerp_(torch.stack([value.detach().float() for value in values]), 0.02)
 
+    begun = time.monotonic()
     run = _captured(step, device, log) if cuda else step
     started = kept = time.monotonic()
+    time_limit_s = max(1.0, time_limit_s - (started - begun))
     count = 0
     while True:
         elapsed = time.monotonic() - started
@@ -366,7 +370,7 @@ def refine_decoder(
         wanted = torch.from_numpy(waves).to(device).float() / 32767.0
         spans = first[:, None] // LABEL_SAMPLES + np.arange(settings.frames * FRAME_SAMPLES // LABEL_SAMPLES)
         labels = torch.from_numpy(corpus.labels[spans]).long().to(device)
-        learnt = ear(wanted, labels)
+        learnt, original = ear(wanted, labels)
         ear_optimizer.zero_grad(set_to_none=True)
         learnt.backward()
         ear_optimizer.step()
@@ -378,7 +382,7 @@ def refine_decoder(
         with torch.autocast(device.type, torch.bfloat16):
             found = codec.decoder(*entries)
         total, parts = loss_of(found.float(), wanted)
-        parts["heard"] = ear.judged(found.float(), labels)
+        parts["heard"] = ear.judged(found.float(), labels, original)
         total = total + settings.heard * parts["heard"]
         optimizer.zero_grad(set_to_none=True)
         total.backward()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from training.pocket.corpus import Corpus
 from training.pocket.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from training.pocket.voices import SPEAKERS
 
-__all__ = ["encode_corpus", "pitch_errors", "resynthesise"]
+__all__ = ["calibrate_level", "encode_corpus", "pitch_errors", "resynthesise"]
 
 _BATCH_FRAMES = 16384
 
@@ -47,6 +48,29 @@ def resynthesise(
         found = codec.decode(codec.encode(_padded(corpus, [member], device)))[0]
         waves.append(found[: corpus.utterances[member].samples].cpu().numpy())
     return waves
+
+
+def calibrate_level(codec: Codec, corpus: Corpus, members: Sequence[int], device: torch.device) -> float:
+    """Scale the decoder's last convolution so that the median utterance comes out as loud as it went in.
+
+    Spectral losses are smallest a little below the true level, since what cannot be hit costs less when it is soft.
+
+    Returns:
+        The gain in dB.
+    """
+    waves = resynthesise(codec, corpus, members, device)
+    gains = []
+    for member, wave in zip(members, waves, strict=True):
+        wanted = corpus.wave(member).astype(np.float64)
+        before, after = float(np.mean(wanted**2)), float(np.mean(wave.astype(np.float64) ** 2))
+        if before > 0 and after > 0:
+            gains.append(10 * math.log10(before / after))
+    gain_db = float(np.median(gains)) if gains else 0.0
+    last = codec.decoder.last.conv
+    with torch.no_grad():
+        for value in last.parameters():
+            value.mul_(10 ** (gain_db / 20))
+    return gain_db
 
 
 def pitch_errors(corpus: Corpus, members: Sequence[int], waves: Sequence[NDArray[np.float32]]) -> dict[str, float]:

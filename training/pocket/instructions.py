@@ -14,9 +14,10 @@ from typing import Any
 
 import yaml
 
+from .quantities import digits, draw_number, spoken
 from .style import PLAIN, Style
 
-__all__ = ["DEGREES", "FIELDS", "RANGES", "SHARES", "Instruction", "Phrasing", "draw", "library", "phrasings"]
+__all__ = ["DEGREES", "FIELDS", "LINKS", "RANGES", "SHARES", "Instruction", "Phrasing", "draw", "library", "phrasings"]
 
 _FOLDER = Path(__file__).parent / "phrasings"
 
@@ -64,20 +65,7 @@ RANGES: dict[str, dict[str, tuple[int, int]]] = {
 milliseconds. N percent faster is the factor 1 + N/100 of the rate; of the pitch it is as many semitones as the factor
 of F0 has, of the level as many dB as the factor of the amplitude."""
 
-_STEPS: dict[str, tuple[int, int, int]] = {
-    "percent": (10, 5, 1),
-    "tenths": (10, 10, 10),
-    "times": (10, 5, 1),
-    "factor": (10, 5, 1),
-    "share": (10, 5, 1),
-    "semitones": (1, 1, 1),
-    "decibels": (1, 1, 1),
-    "seconds": (100, 100, 50),
-    "bare_seconds": (100, 100, 50),
-}
-_MOST_WEIGHTS = (0.4, 0.7)
-
-SHARES: dict[str, float] = {"none": 0.30, "neutral": 0.03, "single": 0.45, "combined": 0.22}
+SHARES: dict[str, float] = {"none": 0.26, "neutral": 0.05, "single": 0.43, "combined": 0.26}
 """The mix of `draw`."""
 
 _EFFECT_WEIGHTS: dict[str, int] = {
@@ -96,20 +84,47 @@ _EFFECT_WEIGHTS: dict[str, int] = {
 _EFFECTS = tuple(_EFFECT_WEIGHTS)
 _CUMULATIVE = tuple(accumulate(_EFFECT_WEIGHTS.values()))
 _CONCRETE_SHARE = 0.55
-_WORDS_SHARE = 0.2
 _MOOD_SHARE, _MOOD_AND_EFFECT_SHARE = 0.40, 0.12
 _COURTESY_SHARE = 0.18
 _LONGEST_PART = 36
-
-_UNITS = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-_UNITS += "seventeen eighteen nineteen".split()
-_TENS = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
-_CHINESE = "零一二三四五六七八九"
 
 _HAN = re.compile(r"[\u4e00-\u9fff]")
 _LATIN = re.compile(r"[A-Za-z]")
 _QUESTION = ("?", "？")
 _SENTENCE_STARTS = {"you", "i", "the", "this", "what", "we", "nobody", "it", "can", "could", "so"}
+
+
+@dataclass(frozen=True)
+class _Links:
+    """What may stand between two instructions that are one: often, seldom, and between short ones."""
+
+    often: tuple[str, ...]
+    seldom: tuple[str, ...]
+    brief: tuple[str, ...]
+
+
+_ENGLISH_LINKS = _Links(
+    often=(" and", ",", ", and"),
+    seldom=(
+        *(" but", ", but", " plus", ", plus", " with", " together with", " while", " yet", " &", ";"),
+        *(" as well as", " and also", ", also", ", then", " and then", " and at the same time", ", and please"),
+    ),
+    brief=(" +", " /", ";"),
+)
+_CHINESE_LINKS = _Links(
+    often=("，", "，", "，并且", "，同时"),
+    seldom=(
+        *("，再", "，而且", "但", "，但", "，但是", "，还要", "还要", "加上", "，另外", "；"),
+        *("，然后", "并", "，并", "且", "又", "，也要", "，顺便"),
+    ),
+    brief=("、", "、", " "),
+)
+
+
+LINKS: frozenset[str] = frozenset(
+    link for links in (_ENGLISH_LINKS, _CHINESE_LINKS) for link in (*links.often, *links.seldom, *links.brief)
+)
+"""All that may stand between two instructions in one."""
 
 
 @dataclass(frozen=True)
@@ -220,7 +235,9 @@ def library() -> _Library:
 
 
 def _file(name: str) -> dict[str, Any]:
-    found = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))
+    # libyaml's loader is ten times as fast, where it was built in.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    found = yaml.load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"), loader)  # noqa: S506, both are safe
     if not isinstance(found, dict):
         raise ValueError(f"{name}.yaml must hold a mapping, found {type(found).__name__}")
     return found
@@ -317,178 +334,53 @@ def _clashes(field: str, taken: set[str]) -> bool:
 
 def _joined(parts: list[str], language: str, source: random.Random) -> str:
     english = language == "en" or (language == "mixed" and source.random() < 0.5)
-    if english:
-        head, last = ", ".join(parts[:-1]), parts[-1]
-        return head + source.choice((" and ", ", ") if len(parts) == 2 else (", ", ", and ", " and ")) + last
-    short = all(len(part) <= 8 for part in parts)
-    mark = source.choice(("，", "，", "、") if short else ("，",))
-    head, last = mark.join(parts[:-1]), parts[-1]
-    return head + (source.choice(("，并且", "，同时")) if source.random() < 0.15 else mark) + last
+    links = _ENGLISH_LINKS if english else _CHINESE_LINKS
+    short = all(len(part) <= (18 if english else 8) for part in parts)
+    text = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        plain = "," if english else "，"
+        link = plain if number < len(parts) else source.choice(links.often if source.random() < 0.6 else links.seldom)
+        if short and source.random() < 0.15:
+            link = source.choice(links.brief)
+        gap = " " if english else ""
+        text += f"{link}{gap}{part}"
+    return text
 
 
 def _filled(phrasing: Phrasing, source: random.Random) -> tuple[str, Style]:
     if phrasing.quantity is None:
         return phrasing.text, phrasing.style or PLAIN
     quantity, effect = phrasing.quantity, phrasing.effect
-    number = _number(quantity, *RANGES[effect][quantity], source)
+    # "A fifth higher" is an interval and no share.
+    named = not (quantity == "percent" and FIELDS[effect] == "pitch_st")
+    number = draw_number(quantity, *RANGES[effect][quantity], source, named=named)
     language = phrasing.language
     if language == "mixed":
         before, after = phrasing.text.split("{}")
         near = (before.strip() or after.strip()[:1])[-1]
         language = "zh" if _HAN.match(near) else "en"
-    spoken = _spoken(quantity, number, language, source)
-    text = phrasing.text.replace("{}", spoken)
+    words = spoken(quantity, number, language, source, named=named)
     # "+twenty percent" is written by nobody.
-    if ("+" in phrasing.text or "-" in phrasing.text) and not spoken[0].isdigit():
-        text = phrasing.text.replace("{}", _digits(quantity, number))
+    if ("+" in phrasing.text or "-" in phrasing.text) and not words[0].isdigit():
+        words = digits(quantity, number)
+    text = phrasing.text.replace("{}", words)
     return text, PLAIN.with_changes(**{FIELDS[effect]: _value(effect, quantity, number)})
 
 
-def _number(quantity: str, low: int, high: int, source: random.Random) -> int:
-    point = source.random()
-    coarse, middle, fine = _STEPS[quantity]
-    step = coarse if point < _MOST_WEIGHTS[0] else middle if point < _MOST_WEIGHTS[1] else fine
-    return step * source.randint(-(-low // step), high // step)
-
-
-def _value(effect: str, quantity: str, number: int) -> float:
+def _value(effect: str, quantity: str, number: float) -> float:
     sign = -1 if effect in ("rate_down", "pitch_down", "softer") else 1
     if quantity in ("seconds", "bare_seconds"):
         return number / 1000
     if quantity in ("semitones", "decibels"):
         return float(sign * number)
     if quantity in ("times", "factor", "share"):
-        return number / 100
+        return round(number / 100, 3)
     factor = 1 + sign * number / 100
     if FIELDS[effect] == "pitch_st":
         return round(12 * math.log2(factor), 3)
     if FIELDS[effect] == "level_db":
         return round(20 * math.log10(factor), 3)
     return round(factor, 3)
-
-
-def _digits(quantity: str, number: int) -> str:
-    unit = {"semitones": " semitones", "decibels": " dB"}.get(quantity, "%")
-    return f"{number}{unit if number != 1 else unit.rstrip('s')}"
-
-
-def _spoken(quantity: str, number: int, language: str, source: random.Random) -> str:
-    in_words = source.random() < _WORDS_SHARE
-    if language == "zh":
-        return _in_chinese(quantity, number, in_words, source)
-    return _in_english(quantity, number, in_words, source)
-
-
-def _in_english(quantity: str, number: int, in_words: bool, source: random.Random) -> str:
-    if quantity in ("percent", "share"):
-        if in_words and number < 100:
-            return f"{_english(number)} percent"
-        return f"{number}{source.choice(('%', '%', '%', ' %', ' percent'))}"
-    if quantity in ("times", "factor"):
-        return _english_factor(quantity, number, in_words, source)
-    if quantity in ("semitones", "decibels"):
-        unit = "semitone" if quantity == "semitones" else source.choice(("dB", "dB", "decibel"))
-        plural = unit + ("s" if number > 1 and unit != "dB" else "")
-        if number == 1 and in_words:
-            return f"{'one' if unit == 'dB' else source.choice(('a', 'one'))} {plural}"
-        gap = "" if unit == "dB" and not in_words and source.random() < 0.3 else " "
-        return f"{_english(number) if in_words else number}{gap}{plural}"
-    if quantity == "bare_seconds":
-        return f"{number / 1000:g}"
-    return _english_seconds(number, in_words, source)
-
-
-def _english_factor(quantity: str, number: int, in_words: bool, source: random.Random) -> str:
-    if quantity == "factor":
-        return _english_decimal(number, 100) if in_words else f"{number / 100:g}"
-    if number == 150 and source.random() < 0.3:
-        return "one and a half times"
-    if in_words:
-        return f"{_english_decimal(number, 100)} times"
-    return f"{number / 100:g}{source.choice((' times', ' times', 'x'))}"
-
-
-def _english_seconds(number: int, in_words: bool, source: random.Random) -> str:
-    if in_words or number in (500, 1000):
-        named = {500: ("half a second",), 1000: ("one second", "a second", "1 second")}.get(number)
-        if named and source.random() < 0.6:
-            return source.choice(named)
-    tenths, rest = divmod(number, 100)
-    if in_words and rest == 0 and tenths < 10:
-        return "a tenth of a second" if tenths == 1 else f"{_english(tenths)} tenths of a second"
-    if in_words:
-        return f"{_english_decimal(number, 1000)} seconds"
-    if source.random() < 0.2:
-        return f"{number}{source.choice((' ms', 'ms', ' milliseconds'))}"
-    return f"{number / 1000:g}{source.choice((' seconds', ' seconds', ' s', 's'))}"
-
-
-def _in_chinese(quantity: str, number: int, in_words: bool, source: random.Random) -> str:
-    if quantity in ("percent", "share"):
-        if in_words:
-            return f"百分之{_chinese(number)}" if source.random() < 0.8 else f"百分之{number}"
-        return f"{number}{source.choice(('%', '%', '%', ' %'))}"
-    if quantity == "tenths":
-        return f"{_counted(number // 10)}成"
-    if quantity in ("times", "factor"):
-        unit = "倍" if quantity == "times" else ""
-        if number == 150 and unit and source.random() < 0.3:
-            return "一倍半"
-        return f"{_chinese_decimal(number, 100)}{unit}" if in_words else f"{number / 100:g}{unit}"
-    if quantity == "semitones":
-        return f"{_counted(number)}个半音" if in_words else f"{number}个半音"
-    if quantity == "decibels":
-        return f"{_counted(number)}分贝" if in_words else f"{number}{source.choice(('分贝', '分贝', 'dB', ' dB'))}"
-    return _chinese_seconds(number, in_words, source)
-
-
-def _chinese_seconds(number: int, in_words: bool, source: random.Random) -> str:
-    if in_words or number in (500, 1000):
-        named = {500: ("半秒", "半秒钟"), 1000: ("一秒", "一秒钟", "1秒")}.get(number)
-        if named and source.random() < 0.6:
-            return source.choice(named)
-    if in_words:
-        if number < 1000 and number % 100 == 0 and source.random() < 0.3:
-            return f"{_CHINESE[number // 100].replace('二', '两')}百毫秒"
-        return f"{_chinese_decimal(number, 1000)}秒"
-    if source.random() < 0.2:
-        return f"{number}{source.choice(('毫秒', '毫秒', 'ms'))}"
-    return f"{number / 1000:g}{source.choice(('秒', '秒', '秒', ' 秒', '秒钟'))}"
-
-
-def _english(number: int) -> str:
-    if number < 20:
-        return _UNITS[number]
-    tens, ones = divmod(number, 10)
-    return _TENS[tens] + (f"-{_UNITS[ones]}" if ones else "")
-
-
-def _english_decimal(number: int, whole: int) -> str:
-    before, _, after = f"{number / whole:g}".partition(".")
-    words = [_english(int(before))]
-    if after:
-        words += ["point", *(_UNITS[int(digit)] for digit in after)]
-    return " ".join(words)
-
-
-def _chinese(number: int) -> str:
-    hundreds, rest = divmod(number, 100)
-    tens, ones = divmod(rest, 10)
-    text = f"{_CHINESE[hundreds]}百" if hundreds else ""
-    if tens:
-        text += ("十" if tens == 1 and not hundreds else f"{_CHINESE[tens]}十") + (_CHINESE[ones] if ones else "")
-    elif ones:
-        text += ("零" if hundreds else "") + _CHINESE[ones]
-    return text
-
-
-def _counted(number: int) -> str:
-    return "两" if number == 2 else _chinese(number)
-
-
-def _chinese_decimal(number: int, whole: int) -> str:
-    before, _, after = f"{number / whole:g}".partition(".")
-    return _CHINESE[int(before)] + (f"点{''.join(_CHINESE[int(digit)] for digit in after)}" if after else "")
 
 
 def _dressed(text: str, source: random.Random) -> str:

@@ -24,7 +24,7 @@ from training.pocket import evaluation, instructions, recogniser, scoring
 from training.pocket.bpe import draw_texts, read_vocabulary, train_bpe, write_tokenizer
 from training.pocket.codec_net import Codec
 from training.pocket.codec_training import refine_decoder, train_codec
-from training.pocket.codes import encode_corpus, pitch_errors, resynthesise
+from training.pocket.codes import calibrate_level, encode_corpus, pitch_errors, resynthesise
 from training.pocket.corpus import Corpus, make_shards
 from training.pocket.espeak import Phone
 from training.pocket.export import export
@@ -102,6 +102,7 @@ class Run:
             most_steps=self.plan.most_steps,
             keep=lambda unfinished: self._save_codec(unfinished, ".unfinished"),
         )
+        self._level(codec, data)
         self._save_codec(codec)
 
     def refine(self) -> None:
@@ -120,6 +121,7 @@ class Run:
             most_steps=self.plan.most_steps,
             keep=lambda unfinished: self._save_codec(unfinished, ".unfinished"),
         )
+        self._level(codec, data)
         self._save_codec(codec)
 
     def codes(self) -> None:
@@ -226,16 +228,24 @@ class Run:
     def _shards(self, voices: corpora.Voices, numbers: Sequence[int]) -> None:
         folder = self.folder.others if voices == "others" else self.folder.speech
         started = time.monotonic()
-        hours = sum(
-            make_shards(
-                folder, numbers, seed=self.plan.seed, count=self.plan.lines, voices=voices, workers=self.workers
+        hours = (
+            sum(
+                make_shards(
+                    folder, numbers, seed=self.plan.seed, count=self.plan.lines, voices=voices, workers=self.workers
+                )
             )
-        ) / 3600
+            / 3600
+        )
         if hours:
             self.log(f"data: {hours:.1f} h of {voices} in {time.monotonic() - started:.0f} s")
 
     def _corpus(self, folder: Path, shards: int, *, with_waves: bool = True) -> Corpus:
         return Corpus(folder, range(shards), with_waves=with_waves)
+
+    def _level(self, codec: Codec, data: Corpus, count: int = 200) -> None:
+        step = max(1, len(data.utterances) // count)
+        gain_db = calibrate_level(codec.eval(), data, range(0, len(data.utterances), step), self.device)
+        self.log(f"codec: level raised by {gain_db:.2f} dB")
 
     def _save_codec(self, codec: Codec, suffix: str = "") -> None:
         tensors = codec.file_tensors()

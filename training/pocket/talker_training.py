@@ -309,6 +309,7 @@ class _Run:
         self._members = np.sort(order[held:])
         plan = self.plan(0)
         flat = Batches.on_device(data, device)
+
         def batches(plan: Plan, noise: float) -> Batches:
             return Batches(
                 flat,
