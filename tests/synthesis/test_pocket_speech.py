@@ -79,10 +79,16 @@ def test_slower_takes_longer(say: Say, speaker: str, instruct: str) -> None:
 
 
 @pytest.mark.parametrize("speaker", ["serena", "ryan"])
-@pytest.mark.parametrize(("text", "instruct"), [(ENGLISH, "one octave up"), (CHINESE, "升高八度")])
-def test_an_octave_up_is_an_octave_up(say: Say, speaker: str, text: str, instruct: str) -> None:
+@pytest.mark.parametrize(("text", "instruct"), [(ENGLISH, "6 semitones higher"), (CHINESE, "升高6个半音")])
+def test_six_semitones_up_are_six_semitones_up(say: Say, speaker: str, text: str, instruct: str) -> None:
     plain, high = (measured(say(text, speaker, style)).median_f0_hz for style in (None, instruct))
-    assert 7 < 12 * np.log2(high / plain) < 15
+    assert 12 * np.log2(high / plain) == pytest.approx(6, abs=1.5)
+
+
+@pytest.mark.parametrize(("text", "instruct"), [(ENGLISH, "one octave up"), (CHINESE, "升高八度")])
+def test_a_man_goes_an_octave_up(say: Say, text: str, instruct: str) -> None:
+    plain, high = (measured(say(text, "ryan", style)).median_f0_hz for style in (None, instruct))
+    assert 12 * np.log2(high / plain) == pytest.approx(12, abs=2)
 
 
 @pytest.mark.parametrize("speaker", ["serena", "ryan"])
