@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from training.pocket.codec_losses import SpectralLoss
 from training.pocket.codec_net import Codec, initialise
-from training.pocket.codec_training import CodecSettings, SpectralLoss, refine_decoder, train_codec
+from training.pocket.codec_training import CodecSettings, refine_decoder, train_codec
 from training.pocket.codes import calibrate_level, encode_corpus, resynthesise
 from training.pocket.corpus import Corpus, finished, make_shards
 from training.pocket.shape import SMOKE
@@ -42,6 +43,36 @@ def test_the_low_band_sees_a_wrong_pitch_of_a_low_voice() -> None:
     _, parts = SpectralLoss(3.0, 4.0)(_voice(101.0), _voice(77.0))
     _, near = SpectralLoss(3.0, 4.0)(_voice(77.3), _voice(77.0))
     assert parts["low"] > 3 * near["low"]
+
+
+def _pulses(f0_hz: float, moment_s: float, length: int = 24000) -> torch.Tensor:
+    """A low voice as a row of pulses, each ringing for 4 ms at 2 kHz."""
+    wave = torch.zeros(length)
+    ring = 0.3 * torch.exp(-SECONDS[:240] / 0.001) * torch.sin(2 * math.pi * 2000 * SECONDS[:240])
+    for start in range(round(moment_s * 24000), length - 240, round(24000 / f0_hz)):
+        wave[start : start + 240] += ring
+    return wave[None]
+
+
+def test_short_windows_forgive_the_moment_of_a_pulse_and_not_that_there_is_none() -> None:
+    """No code says when a pulse comes; a decoder that therefore makes noise in place of pulses must not be better."""
+    wanted = _pulses(78.0, 0.0)
+    shifted = _pulses(78.0, 0.006)
+    torch.manual_seed(0)
+    spectrum = torch.fft.rfft(wanted)
+    turned = torch.polar(spectrum.abs(), 2 * math.pi * torch.rand(spectrum.shape))
+    noise = torch.fft.irfft(turned, 24000)
+    loss = SpectralLoss(0.0, 4.0)
+    assert loss(shifted, wanted)[0] < 0.5 * loss(noise, wanted)[0]
+
+
+def test_the_harmonic_band_sees_what_fills_the_gaps_between_harmonics() -> None:
+    wanted = _voice(217.0)
+    torch.manual_seed(0)
+    noisy = wanted + 0.003 * torch.randn(1, 24000)
+    parts = SpectralLoss(3.0, 4.0, 4.0)(noisy, wanted)[1]
+    assert parts["harmonics"] > 0.3
+    assert SpectralLoss(3.0, 4.0)(noisy, wanted)[1]["harmonics"] == 0.0
 
 
 def test_silence_gives_gradients_of_ordinary_size() -> None:

@@ -46,7 +46,9 @@ class Plan:
 FULL = Plan(
     shape=POCKET,
     codec=CodecSettings(),
-    refining=CodecSettings(batch=4, frames=12, learning_rate=2.5e-4, formant_band=3.0, warmup=50),
+    refining=CodecSettings(
+        learning_rate=4e-4, low_band=6.0, formant_band=3.0, harmonics=4.0, alone=0.05, edges=3, warmup=100
+    ),
     # At 64 rows a step takes 17 ms and at 32 rows 10 ms; more steps were worth more than larger ones.
     talker=Settings(rows=32, predictor_frames=2048),
     shards=280,
@@ -62,7 +64,7 @@ FULL = Plan(
 SMOKE_PLAN = Plan(
     shape=SMOKE,
     codec=CodecSettings(batch=2, frames=6, warmup=2, compiled=False),
-    refining=CodecSettings(batch=2, frames=6, warmup=2),
+    refining=CodecSettings(batch=2, frames=6, harmonics=1.0, alone=0.1, edges=2, warmup=2, compiled=False),
     talker=Settings(rows=2, predictor_frames=16, warm_up=2, log_every=1),
     shards=2,
     lines=12,

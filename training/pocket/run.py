@@ -107,7 +107,7 @@ class Run:
 
     def refine(self) -> None:
         """The decoder alone, further, on codes that stay as they are: for when a talker was trained already."""
-        data = self._corpus(self.folder.speech, min(3, self.plan.shards))
+        data = self._corpus(self.folder.speech, min(self.plan.codec_shards, self.plan.shards))
         codec = self._codec()
         refine_decoder(
             codec,
