@@ -1,0 +1,140 @@
+"""Triton kernel of a step's attention: norms, rotation, cache write and attention over the real length of each row."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from toolkit.synthesis.fast.kernel_arithmetic import follow, rounded, wide
+
+__all__ = ["attend_slots"]
+
+_NOTHING = tl.constexpr(-3.0e38)
+"""Largest score of no slot at all; finite, so that differences of two of it are numbers."""
+
+
+@triton.jit
+def _roped(vectors, gain, cos, sin, eps, mask, column, head_dim: tl.constexpr, dtype: tl.constexpr):
+    """Norm and rotation of heads, ``[1, heads, columns]``; the other half of each head is simply read again."""
+    other = (column + head_dim // 2) % head_dim
+    inside = column < head_dim
+    here, there = wide(vectors + column, mask), wide(vectors + other, mask)
+    scale = tl.rsqrt(tl.sum(here * here, axis=2, keep_dims=True) * (1.0 / head_dim) + eps)
+    here = rounded(rounded(here * scale, dtype) * wide(gain + column, inside), dtype)
+    there = rounded(rounded(there * scale, dtype) * wide(gain + other, inside), dtype)
+    turned = rounded(here * wide(cos + column, inside), dtype) + rounded(there * wide(sin + column, inside), dtype)
+    return rounded(turned, dtype)
+
+
+@triton.jit
+def attend_slots(
+    qkv,
+    q_gain,
+    k_gain,
+    cos,
+    sin,
+    slots,
+    keys,
+    values,
+    out,
+    partial,
+    tops,
+    arrived,
+    eps,
+    scale,
+    key_rows,
+    key_heads,
+    heads: tl.constexpr,
+    kv_heads: tl.constexpr,
+    head_dim: tl.constexpr,
+    padded_dim: tl.constexpr,
+    padded_group: tl.constexpr,
+    block_slots: tl.constexpr,
+    splits: tl.constexpr,
+    chained: tl.constexpr,
+):
+    """Attention of one new position a row. Grid: rows, key heads, splits of the slots.
+
+    Every lane of slots keeps a softmax of its own, so that the loop has no step in which all threads wait for each
+    other; the lanes are merged behind it. With more than one split, the program that arrives last merges them.
+
+    Args:
+        partial, tops: float32, room for sums, and for maxima and weights, of every split.
+        arrived: int32 per row and key head, zeros; zeros again afterwards.
+        key_rows, key_heads: strides of the caches' rows and key heads, in numbers.
+    """
+    dtype = qkv.dtype.element_ty
+    group: tl.constexpr = heads // kv_heads
+    row, key_head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    member = tl.arange(0, padded_group)[None, :, None]
+    lane = tl.arange(0, block_slots)[:, None, None]
+    column = tl.arange(0, padded_dim)[None, None, :]
+    inside = column < head_dim
+    follow(chained)
+    position = tl.load(slots + row)
+    cos += position * head_dim
+    sin += position * head_dim
+    head = key_head * group + member
+    line = qkv + row * ((heads + 2 * kv_heads) * head_dim)
+    query_mask = (member < group) & inside
+    queries = _roped(line + head * head_dim, q_gain, cos, sin, eps, query_mask, column, head_dim, dtype)
+
+    cache = row.to(tl.int64) * key_rows + key_head.to(tl.int64) * key_heads
+    span = ((position + splits - 1) // splits + block_slots - 1) // block_slots * block_slots
+    begin = split * span
+    end = tl.minimum(begin + span, position)
+    top = tl.full((block_slots, padded_group, 1), _NOTHING, tl.float32)
+    mass = tl.zeros((block_slots, padded_group, 1), tl.float32)
+    found = tl.zeros((block_slots, padded_group, padded_dim), tl.float32)
+    if split == 0:
+        new = line + (heads + key_head) * head_dim
+        key = _roped(new, k_gain, cos, sin, eps, inside, column, head_dim, dtype)
+        value = wide(new + kv_heads * head_dim + column, inside)
+        written = cache + position * head_dim + column
+        tl.store(keys + written, key.to(dtype), mask=inside)
+        tl.store(values + written, value.to(dtype), mask=inside)
+        # The new position is seen by the first lane, from the registers.
+        own = tl.sum(queries * key, axis=2, keep_dims=True) * scale
+        top = tl.where(lane == 0, own, top)
+        mass = tl.where(lane == 0, 1.0, mass)
+        found = tl.where(lane == 0, value, found)
+    for start in range(begin, end, block_slots):
+        slot = start + lane
+        mask = (slot < end) & inside
+        where = cache + slot * head_dim + column
+        key = wide(keys + where, mask)
+        value = wide(values + where, mask)
+        score = tl.sum(queries * key, axis=2, keep_dims=True) * scale
+        score = tl.where(slot < end, score, _NOTHING)
+        higher = tl.maximum(top, score)
+        fade = tl.exp(top - higher)
+        weight = tl.where(slot < end, tl.exp(score - higher), 0.0)
+        mass = mass * fade + weight
+        found = found * fade + weight * value
+        top = higher
+    highest = tl.max(top, axis=0, keep_dims=True)
+    fade = tl.exp(top - highest)
+    mass = tl.sum(mass * fade, axis=0, keep_dims=True)
+    found = tl.sum(found * fade, axis=0, keep_dims=True)
+
+    place = out + (row * heads + head) * head_dim + column
+    if splits == 1:
+        tl.store(place, rounded(found / mass, dtype).to(dtype), mask=query_mask)
+    else:
+        pair = row * kv_heads + key_head
+        cell = pair * splits + tl.arange(0, splits)[:, None, None]
+        mine = pair * splits + split
+        tl.store(partial + (mine * padded_group + member) * padded_dim + column, found)
+        tl.store(tops + (mine * padded_group + member) * 2, highest)
+        tl.store(tops + (mine * padded_group + member) * 2 + 1, mass)
+        tl.debug_barrier()
+        if tl.atomic_add(arrived + pair, 1, sem="acq_rel") == splits - 1:
+            # Past the first-level cache, which does not see what other multiprocessors write.
+            top = tl.load(tops + (cell * padded_group + member) * 2, cache_modifier=".cg")
+            mass = tl.load(tops + (cell * padded_group + member) * 2 + 1, cache_modifier=".cg")
+            found = tl.load(partial + (cell * padded_group + member) * padded_dim + column, cache_modifier=".cg")
+            fade = tl.exp(top - tl.max(top, axis=0, keep_dims=True))
+            mass = tl.sum(mass * fade, axis=0, keep_dims=True)
+            found = tl.sum(found * fade, axis=0, keep_dims=True)
+            tl.store(place, rounded(found / mass, dtype).to(dtype), mask=query_mask)
+            tl.store(arrived + pair, 0)
