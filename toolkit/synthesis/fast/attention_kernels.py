@@ -14,16 +14,23 @@ _NOTHING = tl.constexpr(-3.0e38)
 
 
 @triton.jit
-def _roped(vectors, gain, cos, sin, eps, mask, column, head_dim: tl.constexpr, dtype: tl.constexpr):
-    """Norm and rotation of heads, ``[1, heads, columns]``; the other half of each head is simply read again."""
-    other = (column + head_dim // 2) % head_dim
-    inside = column < head_dim
-    here, there = wide(vectors + column, mask), wide(vectors + other, mask)
+def _loaded(vectors, gain, mask, column, other, inside):
+    """A head's numbers and gains, in place and, for the rotation, from the other half of the head."""
+    return (
+        wide(vectors + column, mask),
+        wide(vectors + other, mask),
+        wide(gain + column, inside),
+        wide(gain + other, inside),
+    )
+
+
+@triton.jit
+def _roped(here, there, gain, other_gain, cos, sin, eps, head_dim: tl.constexpr, dtype: tl.constexpr):
+    """Norm and rotation of heads, ``[1, heads, columns]``."""
     scale = tl.rsqrt(tl.sum(here * here, axis=2, keep_dims=True) * (1.0 / head_dim) + eps)
-    here = rounded(rounded(here * scale, dtype) * wide(gain + column, inside), dtype)
-    there = rounded(rounded(there * scale, dtype) * wide(gain + other, inside), dtype)
-    turned = rounded(here * wide(cos + column, inside), dtype) + rounded(there * wide(sin + column, inside), dtype)
-    return rounded(turned, dtype)
+    here = rounded(rounded(here * scale, dtype) * gain, dtype)
+    there = rounded(rounded(there * scale, dtype) * other_gain, dtype)
+    return rounded(rounded(here * cos, dtype) + rounded(there * sin, dtype), dtype)
 
 
 @triton.jit
@@ -70,48 +77,54 @@ def attend_slots(
     lane = tl.arange(0, block_slots)[:, None, None]
     column = tl.arange(0, padded_dim)[None, None, :]
     inside = column < head_dim
+    other = (column + head_dim // 2) % head_dim
+    head = key_head * group + member
+    query_mask = (member < group) & inside
     follow(chained)
     position = tl.load(slots + row)
-    cos += position * head_dim
-    sin += position * head_dim
-    head = key_head * group + member
-    line = qkv + row * ((heads + 2 * kv_heads) * head_dim)
-    query_mask = (member < group) & inside
-    queries = _roped(line + head * head_dim, q_gain, cos, sin, eps, query_mask, column, head_dim, dtype)
-
-    cache = row.to(tl.int64) * key_rows + key_head.to(tl.int64) * key_heads
     span = ((position + splits - 1) // splits + block_slots - 1) // block_slots * block_slots
     begin = split * span
     end = tl.minimum(begin + span, position)
-    top = tl.full((block_slots, padded_group, 1), _NOTHING, tl.float32)
-    mass = tl.zeros((block_slots, padded_group, 1), tl.float32)
-    found = tl.zeros((block_slots, padded_group, padded_dim), tl.float32)
-    if split == 0:
-        new = line + (heads + key_head) * head_dim
-        key = _roped(new, k_gain, cos, sin, eps, inside, column, head_dim, dtype)
-        value = wide(new + kv_heads * head_dim + column, inside)
-        written = cache + position * head_dim + column
-        tl.store(keys + written, key.to(dtype), mask=inside)
-        tl.store(values + written, value.to(dtype), mask=inside)
-        # The new position is seen by the first lane, from the registers.
-        own = tl.sum(queries * key, axis=2, keep_dims=True) * scale
-        top = tl.where(lane == 0, own, top)
-        mass = tl.where(lane == 0, 1.0, mass)
-        found = tl.where(lane == 0, value, found)
+    cache = row.to(tl.int64) * key_rows + key_head.to(tl.int64) * key_heads
+    # All that is read comes first, also the first slots: loads behind a reduction would wait for it.
+    slot = begin + lane
+    key = tl.load(keys + cache + slot * head_dim + column, mask=(slot < end) & inside, other=0.0)
+    value = tl.load(values + cache + slot * head_dim + column, mask=(slot < end) & inside, other=0.0)
+    line = qkv + row * ((heads + 2 * kv_heads) * head_dim)
+    new = line + (heads + key_head) * head_dim
+    query, other_query, query_gain, other_query_gain = _loaded(
+        line + head * head_dim, q_gain, query_mask, column, other, inside
+    )
+    new_key, other_key, key_gain, other_key_gain = _loaded(new, k_gain, inside, column, other, inside)
+    new_value = wide(new + kv_heads * head_dim + column, inside)
+    cosine = wide(cos + position * head_dim + column, inside)
+    sine = wide(sin + position * head_dim + column, inside)
+
+    query = _roped(query, other_query, query_gain, other_query_gain, cosine, sine, eps, head_dim, dtype)
+    new_key = _roped(new_key, other_key, key_gain, other_key_gain, cosine, sine, eps, head_dim, dtype)
+    written = cache + position * head_dim + column
+    own_columns = tl.where(split == 0, head_dim, 0)
+    tl.store(keys + written, new_key.to(dtype), mask=column < own_columns)
+    tl.store(values + written, new_value.to(dtype), mask=column < own_columns)
+    # The new position is seen by the first lane of the first split, from the registers.
+    here = split * block_slots + lane == 0
+    top = tl.where(here, tl.sum(query * new_key, axis=2, keep_dims=True) * scale, _NOTHING)
+    mass = tl.where(here & (member >= 0), 1.0, 0.0)
+    found = tl.where(here & (member >= 0), new_value, 0.0)
     for start in range(begin, end, block_slots):
         slot = start + lane
-        mask = (slot < end) & inside
-        where = cache + slot * head_dim + column
-        key = wide(keys + where, mask)
-        value = wide(values + where, mask)
-        score = tl.sum(queries * key, axis=2, keep_dims=True) * scale
+        ahead = slot + block_slots
+        next_key = tl.load(keys + cache + ahead * head_dim + column, mask=(ahead < end) & inside, other=0.0)
+        next_value = tl.load(values + cache + ahead * head_dim + column, mask=(ahead < end) & inside, other=0.0)
+        score = tl.sum(query * key.to(tl.float32), axis=2, keep_dims=True) * scale
         score = tl.where(slot < end, score, _NOTHING)
         higher = tl.maximum(top, score)
         fade = tl.exp(top - higher)
         weight = tl.where(slot < end, tl.exp(score - higher), 0.0)
         mass = mass * fade + weight
-        found = found * fade + weight * value
+        found = found * fade + weight * value.to(tl.float32)
         top = higher
+        key, value = next_key, next_value
     highest = tl.max(top, axis=0, keep_dims=True)
     fade = tl.exp(top - highest)
     mass = tl.sum(mass * fade, axis=0, keep_dims=True)

@@ -50,7 +50,7 @@ class KernelSizes:
     dot_warps: int = 4
     dot_stages: int = 4
     dot_splits: int = 8
-    attend_slots: int = 32
+    attend_slots: int = 16
     attend_warps: int = 4
     attend_splits: int = 32
     choose_warps: int = 4
@@ -76,8 +76,11 @@ class KernelSizes:
         return block, _parts(self.programs, tiles, min(self.dot_splits, -(-inputs // block)))
 
     def attend_parts(self, groups: int, slots: int) -> int:
-        """Parts that the slots of one row and key head are cut into, for ``groups`` pairs of these."""
-        return _parts(self.programs, groups, min(self.attend_splits, -(-slots // self.attend_slots)))
+        """Parts that the slots of one row and key head are cut into, for ``groups`` pairs of these.
+
+        A part holds two reads at least, so that a cache as short as the code predictor's stays whole.
+        """
+        return _parts(self.programs, groups, min(self.attend_splits, slots // (2 * self.attend_slots)))
 
 
 def _block(items: int, programs: int, most: int) -> int:

@@ -14,10 +14,10 @@ __all__ = ["dot_products", "norm_rows", "row_products", "sum_frames"]
 def _finish(
     first,
     second,
+    residual,
     place,
     row,
     rows,
-    residual,
     out,
     outputs: tl.constexpr,
     gated: tl.constexpr,
@@ -32,7 +32,7 @@ def _finish(
         active = rounded(value / (1.0 + tl.exp(-value)), dtype)
         value = rounded(active * rounded(second, dtype), dtype)
     if added:
-        value = rounded(value + wide(residual + where, mask), dtype)
+        value = rounded(value + residual, dtype)
     tl.store(out + where, value.to(dtype), mask=mask)
 
 
@@ -56,8 +56,8 @@ def _weights(
 
 
 @triton.jit
-def _normed(x, gain, scale, column, inputs: tl.constexpr, dtype: tl.constexpr):
-    return rounded(rounded(x * scale, dtype) * wide(gain + column, column < inputs), dtype)
+def _normed(x, gain, scale, dtype: tl.constexpr):
+    return rounded(rounded(x * scale, dtype) * gain, dtype)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -91,8 +91,13 @@ def row_products(
     first = _weights(weight, place, column, outputs, inputs, block_outputs, block_inputs)
     if gated:
         second = _weights(weight + outputs * inputs, place, column, outputs, inputs, block_outputs, block_inputs)
+    if normed:
+        gains = wide(gain + column, column < inputs)
     follow(chained)
     value = wide(x + row * inputs + column, (row < rows) & (column < inputs))
+    beside = 0.0
+    if added:
+        beside = wide(residual + row * outputs + place, (row < rows) & (place < outputs))
     scale = 1.0
     if normed:
         squares = tl.sum(value * value, axis=2, keep_dims=True)
@@ -101,7 +106,7 @@ def row_products(
             more = wide(x + row * inputs + later, (row < rows) & (later < inputs))
             squares += tl.sum(more * more, axis=2, keep_dims=True)
         scale = tl.rsqrt(squares * (1.0 / inputs) + eps)
-        value = _normed(value, gain, scale, column, inputs, dtype)
+        value = _normed(value, gains, scale, dtype)
     products = value * first.to(tl.float32)
     if gated:
         others = value * second.to(tl.float32)
@@ -115,7 +120,7 @@ def row_products(
         first = _weights(weight, place, later, outputs, inputs, block_outputs, block_inputs)
         value = wide(x + row * inputs + later, (row < rows) & (later < inputs))
         if normed:
-            value = _normed(value, gain, scale, later, inputs, dtype)
+            value = _normed(value, wide(gain + later, later < inputs), scale, dtype)
         if padded_rows > 1:
             products += tl.sum(value * first.to(tl.float32), axis=2, keep_dims=True)
         else:
@@ -130,7 +135,7 @@ def row_products(
     rest = total
     if gated:
         rest = tl.sum(others, axis=2, keep_dims=True)
-    _finish(total, rest, place, row, rows, residual, out, outputs, gated, added)
+    _finish(total, rest, beside, place, row, rows, out, outputs, gated, added)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -170,6 +175,9 @@ def dot_products(
     total = tl.zeros((block_outputs, padded_rows), tl.float32)
     rest = total
     follow(chained)
+    beside = 0.0
+    if added:
+        beside = wide(residual + row * outputs + place, (row < rows) & (place < outputs))
     for start in range(begin, tl.minimum(begin + share, inputs), block_inputs):
         here = start + column
         value = tl.load(x + row * inputs + here[:, None], mask=(row < rows) & (here[:, None] < inputs), other=0.0)
@@ -180,7 +188,7 @@ def dot_products(
             weights = _weights(weight + outputs * inputs, place, across, outputs, inputs, block_outputs, block_inputs)
             rest = add_product(weights, value, rest)
     if splits == 1:
-        _finish(total, rest, place, row, rows, residual, out, outputs, gated, added)
+        _finish(total, rest, beside, place, row, rows, out, outputs, gated, added)
     else:
         area: tl.constexpr = block_outputs * padded_rows
         tiles: tl.constexpr = 2 if gated else 1
@@ -199,7 +207,7 @@ def dot_products(
                 total += tl.load(cell + split * (tiles * area), cache_modifier=".cg")
                 if gated:
                     rest += tl.load(cell + (split * tiles + 1) * area, cache_modifier=".cg")
-            _finish(total, rest, place, row, rows, residual, out, outputs, gated, added)
+            _finish(total, rest, beside, place, row, rows, out, outputs, gated, added)
             tl.store(arrived + tile, 0)
 
 
@@ -209,10 +217,11 @@ def norm_rows(x, gain, out, eps, inputs: tl.constexpr, block: tl.constexpr, chai
     dtype = x.dtype.element_ty
     column = tl.arange(0, block)
     here = tl.program_id(0) * inputs + column
+    gains = wide(gain + column, column < inputs)
     follow(chained)
     value = wide(x + here, column < inputs)
     scale = tl.rsqrt(tl.sum(value * value, axis=0) * (1.0 / inputs) + eps)
-    tl.store(out + here, _normed(value, gain, scale, column, inputs, dtype).to(dtype), mask=column < inputs)
+    tl.store(out + here, _normed(value, gains, scale, dtype).to(dtype), mask=column < inputs)
 
 
 @triton.jit
