@@ -143,11 +143,11 @@ def attend_slots(
         tl.debug_barrier()
         if tl.atomic_add(arrived + pair, 1, sem="acq_rel") == splits - 1:
             # Past the first-level cache, which does not see what other multiprocessors write.
-            top = tl.load(tops + (cell * padded_group + member) * 2, cache_modifier=".cg")
-            mass = tl.load(tops + (cell * padded_group + member) * 2 + 1, cache_modifier=".cg")
-            found = tl.load(partial + (cell * padded_group + member) * padded_dim + column, cache_modifier=".cg")
-            fade = tl.exp(top - tl.max(top, axis=0, keep_dims=True))
-            mass = tl.sum(mass * fade, axis=0, keep_dims=True)
-            found = tl.sum(found * fade, axis=0, keep_dims=True)
-            tl.store(place, rounded(found / mass, dtype).to(dtype), mask=query_mask)
+            tops_of = tl.load(tops + (cell * padded_group + member) * 2, cache_modifier=".cg")
+            masses = tl.load(tops + (cell * padded_group + member) * 2 + 1, cache_modifier=".cg")
+            sums = tl.load(partial + (cell * padded_group + member) * padded_dim + column, cache_modifier=".cg")
+            shares = tl.exp(tops_of - tl.max(tops_of, axis=0, keep_dims=True))
+            whole = tl.sum(masses * shares, axis=0, keep_dims=True)
+            merged = tl.sum(sums * shares, axis=0, keep_dims=True) / whole
+            tl.store(place, rounded(merged, dtype).to(dtype), mask=query_mask)
             tl.store(arrived + pair, 0)
