@@ -1,0 +1,95 @@
+"""Block sizes of the Triton kernels, as plain numbers that a table can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from toolkit.errors import UsageError
+
+__all__ = ["KernelSizes", "power_of_two"]
+
+_COUNTS = ("dot_rows", "programs", "dot_stages")
+"""Fields that need not be powers of two."""
+
+
+def power_of_two(least: int) -> int:
+    """The smallest power of two that is not below ``least``."""
+    return 1 << max(0, least - 1).bit_length()
+
+
+@dataclass(frozen=True)
+class KernelSizes:
+    """How the kernels cut their work. The defaults follow from the sizes of the model and of a large card's memory
+    system; they were not tuned on any card.
+
+    Attributes:
+        programs: programs that a product or an attention is to have at least, so that every multiprocessor has loads
+            under way.
+        row_outputs: most outputs of one program of a product of few rows.
+        row_inputs: inputs that such a program reads at a time.
+        row_warps: warps of such a program.
+        dot_rows: from this many rows on, products run on the matrix units. Below, each weight is multiplied with every
+            row on the ordinary units, whose time grows with the rows while that of the loads does not.
+        dot_outputs, dot_input_bytes, dot_warps, dot_stages: outputs of one program there, bytes of each weight row that
+            it reads at a time, its warps, and reads under way at a time.
+        dot_splits: most parts that the inputs of such a product are cut into; their sums are added in a fixed order.
+        attend_slots, attend_warps: slots that an attention program reads at a time, and its warps.
+        attend_splits: most parts that the slots of one row are cut into.
+        choose_warps: warps of the program that chooses a row's token.
+        norm_warps: warps of the program that norms a row.
+        frame_columns: columns of one program of the frame input.
+    """
+
+    programs: int = 256
+    row_outputs: int = 8
+    row_inputs: int = 1024
+    row_warps: int = 4
+    dot_rows: int = 5
+    dot_outputs: int = 32
+    dot_input_bytes: int = 256
+    dot_warps: int = 4
+    dot_stages: int = 4
+    dot_splits: int = 8
+    attend_slots: int = 16
+    attend_warps: int = 4
+    attend_splits: int = 32
+    choose_warps: int = 4
+    norm_warps: int = 4
+    frame_columns: int = 256
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not int or value < 1:
+                raise UsageError(f"{field.name} must be a whole number above 0, not {value!r}")
+            if field.name not in _COUNTS and value != power_of_two(value):
+                raise UsageError(f"{field.name} must be a power of two, not {value}")
+
+    def row_block(self, outputs: int) -> int:
+        """Outputs of one program of a product of few rows: as many as leave enough programs, a power of two."""
+        return _block(outputs, self.programs, self.row_outputs)
+
+    def dot_parts(self, outputs: int, inputs: int, itemsize: int) -> tuple[int, int]:
+        """Inputs that one program of a product on the matrix units reads at a time, and parts of its inputs."""
+        block = min(max(16, self.dot_input_bytes // itemsize), max(16, power_of_two(inputs)))
+        tiles = -(-outputs // self.dot_outputs)
+        return block, _parts(self.programs, tiles, min(self.dot_splits, -(-inputs // block)))
+
+    def attend_parts(self, groups: int, slots: int) -> int:
+        """Parts that the slots of one row and key head are cut into, for ``groups`` pairs of these.
+
+        A part holds two reads at least, so that a cache as short as the code predictor's stays whole.
+        """
+        return _parts(self.programs, groups, min(self.attend_splits, slots // (2 * self.attend_slots)))
+
+
+def _block(items: int, programs: int, most: int) -> int:
+    return min(most, power_of_two(max(1, items // programs) + 1) // 2)
+
+
+def _parts(programs: int, tiles: int, most: int) -> int:
+    """As many parts, a power of two not above ``most``, as bring ``tiles`` up to the number of programs."""
+    parts = 1
+    while parts * 2 <= most and parts * tiles < programs:
+        parts *= 2
+    return parts
