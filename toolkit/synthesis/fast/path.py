@@ -1,0 +1,52 @@
+"""Which way a frame runs, and why, as a function of facts."""
+
+from __future__ import annotations
+
+import re
+
+from toolkit.synthesis.precision import NATIVE_BF16, Choice
+
+__all__ = ["OLDEST_TRITON", "TRITON_GRAPH", "TORCH_GRAPH", "EAGER", "choose_path"]
+
+TRITON_GRAPH, TORCH_GRAPH, EAGER = "triton graph", "torch graph", "eager"
+"""Fused kernels in a CUDA graph; PyTorch's own operations in a CUDA graph; PyTorch's own operations, one by one."""
+
+OLDEST_TRITON = (3, 3)
+"""Version from which the kernels run."""
+
+
+def choose_path(
+    device: str,
+    capability: tuple[int, int] | None,
+    triton: str | None,
+    *,
+    capture_fault: str | None = None,
+    kernel_fault: str | None = None,
+) -> Choice:
+    """The fastest way that these facts allow.
+
+    Args:
+        device: "cuda", "cpu", ...
+        capability: compute capability of the card, None where there is none.
+        triton: version of Triton, None where it is missing.
+        capture_fault: what was said when a frame could not be captured.
+        kernel_fault: what was said when the fused kernels could not be built.
+    """
+    if device != "cuda" or capability is None:
+        where = "a CPU" if device == "cpu" else device
+        return Choice(EAGER, f"{where} has no CUDA graphs")
+    if capture_fault is not None:
+        told = f"a frame could not be captured as a CUDA graph: {capture_fault}"
+        return Choice(EAGER, told, f"{told}. Speech is the same, but slower.")
+    told = f"compute capability {capability[0]}.{capability[1]}"
+    if triton is None:
+        return Choice(TORCH_GRAPH, "Triton is not installed")
+    if capability < NATIVE_BF16:
+        return Choice(TORCH_GRAPH, f"{told}: the fused kernels need 8.0")
+    found = re.match(r"(\d+)\.(\d+)", triton)
+    if found is None or (int(found[1]), int(found[2])) < OLDEST_TRITON:
+        return Choice(TORCH_GRAPH, f"Triton {triton} is too old for the fused kernels; 3.3 is the oldest that will do")
+    if kernel_fault is not None:
+        told = f"the fused kernels could not be built: {kernel_fault}"
+        return Choice(TORCH_GRAPH, told, f"{told}. Speech is the same, but slower.")
+    return Choice(TRITON_GRAPH, f"{told}, Triton {triton}")
