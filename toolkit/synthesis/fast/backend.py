@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import UsageError
-from toolkit.synthesis.decoding import Step
+from toolkit.synthesis.decoding import Seed, Step
 from toolkit.synthesis.fast.capture import Recorder, bucket_of
 from toolkit.synthesis.fast.engine import Engine
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
@@ -28,7 +28,7 @@ _SLOT_STEP = 256
 _SEEDS = 2**63
 
 
-def row_seeds(seed: int | Sequence[int] | None, rows: int) -> list[int]:
+def row_seeds(seed: Seed, rows: int) -> list[int]:
     """A seed for each row: those given; or ``seed``, ``seed + 1``, ...; or from PyTorch's global generator.
 
     Raises:
@@ -62,12 +62,10 @@ class _Lease:
 
 @dataclass(eq=False)
 class FastState:
-    """State of :class:`FastBackend` between steps: what the host knows. ``hidden`` are the talker's newest outputs
-    before its final norm, ``[batch, hidden]``, as a view of the buffers."""
+    """State of :class:`FastBackend` between steps: what the host knows; the rest lies in the leased engine's buffers."""
 
     lease: _Lease
     rows: int
-    hidden: Tensor
     alive: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -88,7 +86,12 @@ class FastBackend:
         path: what ``operations`` are run as; from the facts of this machine unless given.
         ahead: frames that are launched before the oldest is waited for; 0 where there is no device of its own pace.
         recorder: repeats frames; by the path unless given.
+
+    Raises:
+        UsageError: weights that were re-laid, or in float16, whose overflows only the plain path looks for.
     """
+
+    draws_by_row = True
 
     def __init__(
         self,
@@ -99,6 +102,8 @@ class FastBackend:
         ahead: int | None = None,
         recorder: Recorder | None = None,
     ) -> None:
+        if talker.dtype == torch.float16:
+            raise UsageError("the fast path runs bfloat16 and float32; float16 overflows, which the plain path reports")
         on_card = talker.device.type == "cuda"
         self._talker = talker
         self._weights = FrameWeights.of(talker)
@@ -119,7 +124,7 @@ class FastBackend:
         """Let go of the buffers that no generation uses."""
         self._idle.clear()
 
-    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: int | Sequence[int] | None) -> FastState:
+    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> FastState:
         """Read the prompts. A seed for each row, or one for the first, from which the others count on."""
         limit = settings.max_new_tokens - 1
         seeds = row_seeds(seed, batch.size)
@@ -139,7 +144,7 @@ class FastBackend:
         engine.admit(0, seats)
         self._path = engine.path
         lease = _Lease(engine, self._idle)
-        state = FastState(lease, batch.size, engine.buffers.last[: batch.size])
+        state = FastState(lease, batch.size)
         weakref.finalize(state, lease.close).atexit = False
         return state
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from toolkit.errors import UsageError
@@ -77,10 +76,11 @@ class ContinuousBatch:
         if limit < 1:
             raise UsageError(f"frame_limit must be at least 1, not {frame_limit!r}")
         seat = Seat(prompt.rows, prompt.trail, prompt.pad, settings, seed, limit)
-        if not self._engine.size.holds(seat.size):
+        size, need = self._engine.size, seat.size
+        if not size.holds(need):
             raise UsageError(
-                f"the buffers of this batch hold {self._engine.size.slots} positions and {self._engine.size.trail} text "
-                f"vectors a row; this sequence needs {seat.size.slots} and {seat.size.trail}"
+                f"the buffers of this batch hold {size.slots} positions and {size.trail} text vectors a row; this "
+                f"sequence needs {need.slots} and {need.trail}"
             )
         number = self._numbers
         self._numbers += 1

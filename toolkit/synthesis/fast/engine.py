@@ -118,6 +118,8 @@ class Engine:
         with self._queue(after_caller=True):
             read_prompts(self._talker, self._angles, self.buffers, start, [seat.rows for seat in seats])
             self.buffers.seat(start, seats)
+            for seat in seats:
+                self._mailbox.hold(seat.rows, seat.trail, seat.pad)
 
     def vacate(self, start: int, stop: int) -> None:
         """Free the rows ``start .. stop - 1``; frames that are under way may still report on them."""
@@ -183,8 +185,9 @@ class Engine:
 
     def _fall_back(self, error: RuntimeError) -> None:
         told = str(error).strip().split("\n")[0][:160]
-        capability = torch.cuda.get_device_capability() if torch.cuda.is_available() else None
-        self.path = choose_path(self._talker.device.type, capability, None, capture_fault=told)
+        device = self._talker.device
+        capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+        self.path = choose_path(device.type, capability, None, capture_fault=told)
         self._recorder = EagerRecorder()
 
     @contextmanager

@@ -30,6 +30,9 @@ class Mailbox(Protocol):
     def queue(self, *, after_caller: bool) -> AbstractContextManager[None]:
         """Queue what is inside behind the batch's work so far; ``after_caller``: also behind the caller's."""
 
+    def hold(self, *tensors: Tensor) -> None:
+        """Tensors of the caller that queued work reads; their memory is not reused before that is done."""
+
     def before(self, tick: int) -> None:
         """Call before the frame is queued: its place in the ring must have been read."""
 
@@ -52,6 +55,9 @@ class HostMailbox:
     def queue(self, *, after_caller: bool) -> AbstractContextManager[None]:
         """See :class:`Mailbox`."""
         return nullcontext()
+
+    def hold(self, *tensors: Tensor) -> None:
+        """Nothing is read later than now."""
 
     def before(self, tick: int) -> None:
         """Nothing to wait for."""
@@ -89,6 +95,11 @@ class CudaMailbox:
             self._frames.wait_stream(torch.cuda.current_stream(self._codes.device))
         with torch.cuda.stream(self._frames):
             yield
+
+    def hold(self, *tensors: Tensor) -> None:
+        """See :class:`Mailbox`."""
+        for tensor in tensors:
+            tensor.record_stream(self._frames)
 
     def before(self, tick: int) -> None:
         """See :class:`Mailbox`."""
