@@ -62,7 +62,7 @@ class _Lease:
 
 @dataclass(eq=False)
 class FastState:
-    """State of :class:`FastBackend` between steps: what the host knows; the rest lies in the leased engine's buffers."""
+    """What the host knows of a generation of :class:`FastBackend`; the rest lies in the buffers of its engine."""
 
     lease: _Lease
     rows: int
