@@ -31,7 +31,9 @@ class Tape(TorchDispatchMode):
         name = func.overloadpacket.__name__
         assert name not in WAITS, f"{name} waits for the device"
         if name in ("index", "index_put_"):
-            assert all(index is None or index.dtype != torch.bool for index in args[1]), "a mask as an index has no shape"
+            assert all(index is None or index.dtype != torch.bool for index in args[1]), (
+                "a mask as an index has no shape"
+            )
         out = func(*args, **(kwargs or {}))
         results = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
         # `to`, `reshape` and the like may be a view, and then need no repeating, or a copy.

@@ -82,7 +82,9 @@ def alone(model: Loaded, prompts: list[Prompt]) -> Callable[..., Tensor]:
     def codes(index: int, name: str, seed: int) -> Tensor:
         key = (index, name, seed)
         if key not in known:
-            known[key] = generate(model.talker, [prompts[index]], SETTINGS[name], seed=seed, backend=backend).collect()[0]
+            known[key] = generate(model.talker, [prompts[index]], SETTINGS[name], seed=seed, backend=backend).collect()[
+                0
+            ]
         return known[key]
 
     return codes
@@ -109,9 +111,7 @@ def test_rows_that_end_early_hold_no_frames_and_do_not_disturb(
     for ahead in (0, 2):
         operations = ForcedOperations(talker.codec_eos, talker.vocab, {40: 2, 42: 4})
         backend = FastBackend(model.talker, operations, ahead=ahead)
-        stream = generate(
-            model.talker, prompts, SAMPLED, seed=[40, 41, 42], frame_limits=[8, 5, 8], backend=backend
-        )
+        stream = generate(model.talker, prompts, SAMPLED, seed=[40, 41, 42], frame_limits=[8, 5, 8], backend=backend)
         frames = list(stream)
         assert [(frame == NO_FRAME).all(1).tolist() for frame in frames] == [
             *[[False, False, False]] * 2,
@@ -123,9 +123,7 @@ def test_rows_that_end_early_hold_no_frames_and_do_not_disturb(
         assert torch.equal(torch.stack(frames)[:, 1], alone(1, "sampled", 41)[:5])
 
 
-def test_generations_in_turns_do_not_mix(
-    model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor]
-) -> None:
+def test_generations_in_turns_do_not_mix(model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor]) -> None:
     talker = model.config.talker
     backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab))
     streams = [
@@ -141,9 +139,7 @@ def test_who_stops_listening_leaves_the_buffers_to_the_next(
 ) -> None:
     talker = model.config.talker
     recorder = TapeRecorder()
-    backend = FastBackend(
-        model.talker, ForcedOperations(talker.codec_eos, talker.vocab), recorder=recorder, ahead=2
-    )
+    backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab), recorder=recorder, ahead=2)
 
     def listen_and_fail() -> None:
         for count, _ in enumerate(generate(model.talker, [prompts[1]], SAMPLED, seed=1, backend=backend)):

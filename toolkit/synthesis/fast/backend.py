@@ -25,6 +25,7 @@ from toolkit.synthesis.talker import Talker
 __all__ = ["FastBackend", "FastState", "row_seeds"]
 
 _SLOT_STEP = 256
+_TRAIL_STEP = 64
 _SEEDS = 2**63
 
 
@@ -175,7 +176,7 @@ class FastBackend:
         need = StateSize(
             bucket_of(len(seats)),
             -(-slots // _SLOT_STEP) * _SLOT_STEP,
-            1 << (max(size.trail for size in sizes) - 1).bit_length(),
+            -(-max(size.trail for size in sizes) // _TRAIL_STEP) * _TRAIL_STEP,
         )
         if idle is not None and idle.size.holds(need):
             idle.clear()

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import re
+from typing import Literal, get_args
 
+from toolkit.errors import UsageError
 from toolkit.synthesis.precision import NATIVE_BF16, Choice
 
-__all__ = ["OLDEST_TRITON", "TRITON_GRAPH", "TORCH_GRAPH", "EAGER", "choose_path"]
+__all__ = [
+    "EAGER",
+    "FAST",
+    "OLDEST_TRITON",
+    "PLAIN",
+    "TORCH_GRAPH",
+    "TRITON_GRAPH",
+    "AskedPath",
+    "choose_backend",
+    "choose_path",
+]
+
+AskedPath = Literal["auto", "fast", "plain"]
+
+FAST, PLAIN = "fast", "plain"
+"""Whole frames over static buffers; or one operation after the other, as the official package."""
 
 TRITON_GRAPH, TORCH_GRAPH, EAGER = "triton graph", "torch graph", "eager"
 """Fused kernels in a CUDA graph; PyTorch's own operations in a CUDA graph; PyTorch's own operations, one by one."""
@@ -50,3 +67,30 @@ def choose_path(
         told = f"the fused kernels could not be built: {kernel_fault}"
         return Choice(TORCH_GRAPH, told, f"{told}. Speech is the same, but slower.")
     return Choice(TRITON_GRAPH, f"{told}, Triton {triton}")
+
+
+def choose_backend(asked: str, device: str, dtype: str) -> Choice:
+    """Whether the decode loop takes the fast path, "fast" or "plain".
+
+    Args:
+        asked: "auto", "fast" or "plain".
+        device: "cuda", "cpu", ...
+        dtype: of the talker.
+
+    Raises:
+        UsageError: an unknown name, or "fast" with float16.
+    """
+    if asked not in get_args(AskedPath):
+        raise UsageError(f"path must be 'auto', 'fast' or 'plain', not {asked!r}")
+    if asked == PLAIN:
+        return Choice(PLAIN, "asked for")
+    if dtype == "float16":
+        if asked == FAST:
+            raise UsageError("path='fast' takes bfloat16 or float32; only the plain path looks for float16's overflows")
+        return Choice(PLAIN, "only it looks for the overflows of float16")
+    if asked == FAST:
+        return Choice(FAST, "asked for")
+    if device == "cuda":
+        return Choice(FAST, "a card takes a whole frame at once")
+    where = "a CPU" if device == "cpu" else device
+    return Choice(PLAIN, f"on {where} a seed gives what it gives in the official package")
