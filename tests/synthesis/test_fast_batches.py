@@ -76,7 +76,7 @@ class Bench:
 def alone(model: Loaded, prompts: list[Prompt]) -> Callable[..., Tensor]:
     """``alone(prompt's number, settings' name, seed)``: eight frames of a prompt by itself, never ended."""
     talker = model.config.talker
-    backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab))
+    backend = FastBackend(model.talker, lambda: ForcedOperations(talker.codec_eos, talker.vocab))
     known: dict[tuple[int, str, int], Tensor] = {}
 
     def codes(index: int, name: str, seed: int) -> Tensor:
@@ -96,7 +96,7 @@ def test_a_row_says_what_it_says_alone_whatever_the_batch(
     model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor], name: str, order: tuple[int, ...]
 ) -> None:
     talker = model.config.talker
-    backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab))
+    backend = FastBackend(model.talker, lambda: ForcedOperations(talker.codec_eos, talker.vocab))
     seeds = [index + 40 for index in order]
     rows = [prompts[index] for index in order]
     together = generate(model.talker, rows, SETTINGS[name], seed=seeds, backend=backend).collect()
@@ -104,13 +104,26 @@ def test_a_row_says_what_it_says_alone_whatever_the_batch(
         assert torch.equal(codes, alone(index, name, index + 40))
 
 
+def test_a_large_batch_says_the_same(model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor]) -> None:
+    """Above 32 rows the first two positions of the code predictor no longer share a product."""
+    talker = model.config.talker
+    backend = FastBackend(model.talker, lambda: ForcedOperations(talker.codec_eos, talker.vocab))
+    together = generate(
+        model.talker, [prompts[1]] * 34, replace(SAMPLED, max_new_tokens=4), seed=[41] * 34, backend=backend
+    ).collect()
+    for codes in together:
+        assert torch.equal(codes, alone(1, "sampled", 41)[:3])
+    with pytest.raises(UsageError, match="up to 64 prompts side by side, found 65"):
+        generate(model.talker, prompts[:1] * 65, SAMPLED, backend=backend)
+
+
 def test_rows_that_end_early_hold_no_frames_and_do_not_disturb(
     model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor]
 ) -> None:
     talker = model.config.talker
+    operations = ForcedOperations(talker.codec_eos, talker.vocab, {40: 2, 42: 4})
     for ahead in (0, 2):
-        operations = ForcedOperations(talker.codec_eos, talker.vocab, {40: 2, 42: 4})
-        backend = FastBackend(model.talker, operations, ahead=ahead)
+        backend = FastBackend(model.talker, lambda: operations, ahead=ahead)
         stream = generate(model.talker, prompts, SAMPLED, seed=[40, 41, 42], frame_limits=[8, 5, 8], backend=backend)
         frames = list(stream)
         assert [(frame == NO_FRAME).all(1).tolist() for frame in frames] == [
@@ -125,7 +138,7 @@ def test_rows_that_end_early_hold_no_frames_and_do_not_disturb(
 
 def test_generations_in_turns_do_not_mix(model: Loaded, prompts: list[Prompt], alone: Callable[..., Tensor]) -> None:
     talker = model.config.talker
-    backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab))
+    backend = FastBackend(model.talker, lambda: ForcedOperations(talker.codec_eos, talker.vocab))
     streams = [
         generate(model.talker, [prompts[index]], SAMPLED, seed=index + 40, backend=backend) for index in range(2)
     ]
@@ -139,7 +152,9 @@ def test_who_stops_listening_leaves_the_buffers_to_the_next(
 ) -> None:
     talker = model.config.talker
     recorder = TapeRecorder()
-    backend = FastBackend(model.talker, ForcedOperations(talker.codec_eos, talker.vocab), recorder=recorder, ahead=2)
+    backend = FastBackend(
+        model.talker, lambda: ForcedOperations(talker.codec_eos, talker.vocab), recorder=recorder, ahead=2
+    )
 
     def listen_and_fail() -> None:
         for count, _ in enumerate(generate(model.talker, [prompts[1]], SAMPLED, seed=1, backend=backend)):
@@ -162,7 +177,7 @@ def test_an_error_in_a_frame_ends_its_generation_and_no_other(
 ) -> None:
     talker = model.config.talker
     operations = ForcedOperations(talker.codec_eos, talker.vocab)
-    backend = FastBackend(model.talker, operations)
+    backend = FastBackend(model.talker, lambda: operations)
     other = generate(model.talker, [prompts[1]], SAMPLED, seed=41, backend=backend)
     begun = [next(other)]
     stream = generate(model.talker, [prompts[0]], SAMPLED, seed=40, backend=backend)

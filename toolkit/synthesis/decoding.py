@@ -57,7 +57,8 @@ class Step:
 
 class Backend(Protocol[S]):
     """What runs the network. ``S`` is whatever it keeps between steps. One that draws row by row, so that a row's
-    draws do not hang on the others, says so by an attribute ``draws_by_row``."""
+    draws do not hang on the others, says so by an attribute ``draws_by_row``; one that takes fewer rows than others
+    by ``most_rows``."""
 
     def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> S:
         """Read the prompts."""

@@ -145,7 +145,7 @@ class Pipeline:
     def __init__(self, model: LoadedModel, audio_chunk_size: int, backend: Backend[Any] | None = None) -> None:
         self.model = model
         self.audio_chunk_size = audio_chunk_size
-        self.most_rows = MAX_BATCH
+        self.most_rows = int(getattr(backend, "most_rows", MAX_BATCH))
         self._backend = backend
         self._by_row = bool(getattr(backend, "draws_by_row", False))
 

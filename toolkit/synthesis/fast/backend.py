@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -13,8 +14,9 @@ from toolkit.errors import UsageError
 from toolkit.synthesis.decoding import Seed, Step
 from toolkit.synthesis.fast.capture import Recorder, bucket_of
 from toolkit.synthesis.fast.engine import Engine
+from toolkit.synthesis.fast.frame import MOST_ROWS
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
-from toolkit.synthesis.fast.path import choose_path
+from toolkit.synthesis.fast.path import TRITON_GRAPH, choose_path, triton_version
 from toolkit.synthesis.fast.state import ENDED, FRAME, Seat, StateSize
 from toolkit.synthesis.fast.weights import FrameWeights
 from toolkit.synthesis.precision import Choice
@@ -83,8 +85,8 @@ class FastBackend:
 
     Args:
         talker: loaded with ``pack=False`` where that would re-lay its weights.
-        operations: the arithmetic; plain PyTorch unless given.
-        path: what ``operations`` are run as; from the facts of this machine unless given.
+        operations: makes the arithmetic for one set of buffers; by the path unless given.
+        path: how frames run; from the facts of this machine unless given.
         ahead: frames that are launched before the oldest is waited for; 0 where there is no device of its own pace.
         recorder: repeats frames; by the path unless given.
 
@@ -93,11 +95,12 @@ class FastBackend:
     """
 
     draws_by_row = True
+    most_rows = MOST_ROWS
 
     def __init__(
         self,
         talker: Talker,
-        operations: Operations | None = None,
+        operations: Callable[[], Operations] | None = None,
         *,
         path: Choice | None = None,
         ahead: int | None = None,
@@ -108,10 +111,9 @@ class FastBackend:
         on_card = talker.device.type == "cuda"
         self._talker = talker
         self._weights = FrameWeights.of(talker)
-        self._operations: Operations = operations or PlainOperations()
-        self._path = path or choose_path(
-            talker.device.type, torch.cuda.get_device_capability(talker.device) if on_card else None, None
-        )
+        capability = torch.cuda.get_device_capability(talker.device) if on_card else None
+        self._path = path or choose_path(talker.device.type, capability, triton_version())
+        self._operations = operations
         self._ahead = (2 if on_card else 0) if ahead is None else ahead
         self._recorder = recorder
         self._idle: list[Engine] = []
@@ -126,7 +128,13 @@ class FastBackend:
         self._idle.clear()
 
     def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> FastState:
-        """Read the prompts. A seed for each row, or one for the first, from which the others count on."""
+        """Read the prompts. A seed for each row, or one for the first, from which the others count on.
+
+        Raises:
+            UsageError: more than 64 prompts, or not as many seeds.
+        """
+        if batch.size > MOST_ROWS:
+            raise UsageError(f"the fast path takes up to {MOST_ROWS} prompts side by side, found {batch.size}")
         limit = settings.max_new_tokens - 1
         seeds = row_seeds(seed, batch.size)
         seats = [
@@ -186,4 +194,19 @@ class FastBackend:
             old = idle.size
             need = StateSize(max(need.rows, old.rows), max(need.slots, old.slots), max(need.trail, old.trail))
         del idle
-        return Engine(self._talker, self._weights, self._operations, need, self._path, recorder=self._recorder)
+        return Engine(self._talker, self._weights, self._make_operations(), need, self._path, recorder=self._recorder)
+
+    def _make_operations(self) -> Operations:
+        if self._operations is not None:
+            return self._operations()
+        if self._path.value != TRITON_GRAPH:
+            return PlainOperations()
+        # By name, since the module needs Triton; an object for each engine, since each has a stream of its own.
+        try:
+            kernels = import_module("toolkit.synthesis.fast.triton_operations")
+        except ImportError as error:
+            capability = torch.cuda.get_device_capability(self._talker.device)
+            self._path = choose_path("cuda", capability, triton_version(), kernel_fault=str(error))
+            return PlainOperations()
+        made: Operations = kernels.TritonOperations(self._talker.device)
+        return made

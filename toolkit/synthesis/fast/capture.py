@@ -12,12 +12,12 @@ __all__ = ["BUCKETS", "EagerRecorder", "GraphRecorder", "Recorder", "bucket_of",
 BUCKETS = (1, 2, 4, 8, 16, 32, 64)
 """Batch sizes that a frame is recorded for; a batch in between runs in the next larger one."""
 
-_WARM_UPS = 2
+_WARM_UPS = 1
 
 
 def bucket_of(rows: int) -> int:
-    """Rows that a batch of ``rows`` runs with; above 64 the next multiple of 64."""
-    return next((size for size in BUCKETS if size >= rows), -(-rows // BUCKETS[-1]) * BUCKETS[-1])
+    """Rows that a batch of ``rows`` runs with, at most 64."""
+    return next(size for size in BUCKETS if size >= rows)
 
 
 def buckets_of(rows: int) -> tuple[int, ...]:
@@ -50,7 +50,7 @@ class GraphRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """See :class:`Recorder`. Libraries set themselves up and kernels are compiled in the runs before the capture.
+        """See :class:`Recorder`. Libraries set themselves up in the run before the capture.
 
         Raises:
             RuntimeError: the work cannot be captured.

@@ -13,8 +13,8 @@ from toolkit.errors import ToolkitFault
 from toolkit.synthesis.fast.capture import EagerRecorder, GraphRecorder, Recorder, buckets_of
 from toolkit.synthesis.fast.frame import run_frame
 from toolkit.synthesis.fast.mailbox import CudaMailbox, HostMailbox, Mailbox, Report
-from toolkit.synthesis.fast.operations import Operations
-from toolkit.synthesis.fast.path import EAGER, choose_path
+from toolkit.synthesis.fast.operations import Operations, PlainOperations
+from toolkit.synthesis.fast.path import EAGER, TRITON_GRAPH, choose_path, triton_version
 from toolkit.synthesis.fast.prefill import read_prompts
 from toolkit.synthesis.fast.state import FrameBuffers, Seat, StateSize
 from toolkit.synthesis.fast.weights import FrameWeights
@@ -35,7 +35,7 @@ class Engine:
 
     Args:
         size: of the buffers, which are all the memory that frames ever use besides what the recorder sets aside.
-        path: how frames run; a graph that cannot be captured makes it "eager", with the reason.
+        path: how frames run; kernels that cannot be built and graphs that cannot be captured change it.
     """
 
     def __init__(
@@ -89,13 +89,14 @@ class Engine:
         if self.under_way:
             raise ToolkitFault(f"a frame cannot be recorded while {self.under_way} are under way")
         with self._queue(after_caller=True):
-            work = self._work(bucket)
+            work = self._tried_work(bucket)
             try:
                 self._frames[bucket] = self._recorder.record(work)
             except RuntimeError as error:
                 if is_out_of_memory(error) or isinstance(self._recorder, EagerRecorder):
                     raise
-                self._fall_back(error)
+                self._recorder = EagerRecorder()
+                self.path = self._path_without(capture_fault=_first_line(error))
                 self._frames[bucket] = work
             self.buffers.tick.fill_(self._launched)
 
@@ -175,22 +176,41 @@ class Engine:
             self.buffers.wipe()
         self._launched = self._read = 0
 
+    def _tried_work(self, bucket: int) -> Callable[[], None]:
+        """A frame; with fused kernels, one that has run once: where they cannot be built PyTorch's take their place."""
+        work = self._work(bucket)
+        if self.path.value != TRITON_GRAPH:
+            return work
+        try:
+            work()
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            self._operations = PlainOperations()
+            self.path = self._path_without(kernel_fault=_first_line(error))
+            work = self._work(bucket)
+        return work
+
     def _work(self, bucket: int) -> Callable[[], None]:
-        view = self.buffers.first(bucket)
+        view, operations = self.buffers.first(bucket), self._operations
 
         def work() -> None:
-            run_frame(self._operations, self._weights, self._angles, view)
+            run_frame(operations, self._weights, self._angles, view)
 
         return work
 
-    def _fall_back(self, error: RuntimeError) -> None:
-        told = str(error).strip().split("\n")[0][:160]
+    def _path_without(self, *, capture_fault: str | None = None, kernel_fault: str | None = None) -> Choice:
         device = self._talker.device
         capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
-        self.path = choose_path(device.type, capability, None, capture_fault=told)
-        self._recorder = EagerRecorder()
+        return choose_path(
+            device.type, capability, triton_version(), capture_fault=capture_fault, kernel_fault=kernel_fault
+        )
 
     @contextmanager
     def _queue(self, *, after_caller: bool) -> Iterator[None]:
         with torch.inference_mode(), self._mailbox.queue(after_caller=after_caller):
             yield
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).split("\n")[0][:160]

@@ -17,7 +17,10 @@ from toolkit.synthesis.fast.weights import FrameWeights, LayerWeights, StackWeig
 from toolkit.synthesis.layers import Angles
 from toolkit.synthesis.sampling import MIN_NEW_TOKENS
 
-__all__ = ["run_frame"]
+__all__ = ["MOST_ROWS", "run_frame"]
+
+MOST_ROWS = 64
+"""Rows of one product at most: what the fused kernels take in one tile."""
 
 
 def run_frame(operations: Operations, weights: FrameWeights, angles: Angles, buffers: FrameBuffers) -> None:
@@ -86,12 +89,19 @@ def _first_pass(
     first: Tensor,
     slots: Tensor,
 ) -> Tensor:
-    """Slots 0 and 1 at once, the hidden state and the first code, so that the weights are read once for both."""
+    """Slots 0 and 1, the hidden state and the first code: at once where a product takes as many rows, so that the
+    weights are read once for both."""
     stack, count, angles = weights.predictor, first.shape[0], weights.angles
     start = hidden.to(weights.inputs.dtype)
     if weights.projection is not None:
         start = weights.projection(start)
-    x = torch.cat((start, functional.embedding(first, weights.inputs)))
+    second = functional.embedding(first, weights.inputs)
+    if 2 * count > MOST_ROWS:
+        for x, at in ((start, slots), (second, slots + 1)):
+            for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
+                x = _layer(operations, stack, layer, x, angles, at, keys, values)
+        return x
+    x = torch.cat((start, second))
     for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
         qkv = operations.norm_linear(x, layer.input_gain, stack.eps, layer.qkv)
         found = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import metadata
 from typing import Literal, get_args
 
 from toolkit.errors import UsageError
@@ -18,6 +19,7 @@ __all__ = [
     "AskedPath",
     "choose_backend",
     "choose_path",
+    "triton_version",
 ]
 
 AskedPath = Literal["auto", "fast", "plain"]
@@ -30,6 +32,16 @@ TRITON_GRAPH, TORCH_GRAPH, EAGER = "triton graph", "torch graph", "eager"
 
 OLDEST_TRITON = (3, 3)
 """Version from which the kernels run."""
+
+
+def triton_version() -> str | None:
+    """Version of Triton that is installed, also under its name on Windows; None where there is none."""
+    for name in ("triton", "triton-windows"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return None
 
 
 def choose_path(
