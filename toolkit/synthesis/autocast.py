@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from toolkit.errors import UsageError
-from toolkit.synthesis.decoding import DecodeState, Step, TorchBackend
+from toolkit.synthesis.decoding import DecodeState, Seed, Step, TorchBackend
 from toolkit.synthesis.prompt import PromptBatch
 from toolkit.synthesis.sampling import DecodeSettings
 from toolkit.synthesis.talker import Talker
@@ -28,7 +28,7 @@ class AutocastBackend:
         self._plain = TorchBackend(talker)
         self._device = talker.device.type
 
-    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: int | None) -> DecodeState:
+    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> DecodeState:
         """See :class:`toolkit.synthesis.decoding.Backend`."""
         with torch.autocast(self._device, dtype=torch.bfloat16):
             return self._plain.prefill(batch, settings, seed)

@@ -21,7 +21,17 @@ from toolkit.synthesis.prompt import Prompt, PromptBatch, join_prompts
 from toolkit.synthesis.sampling import MIN_NEW_TOKENS, DecodeSettings, choose, penalised
 from toolkit.synthesis.talker import Talker
 
-__all__ = ["NO_FRAME", "Backend", "DecodeState", "FinishReason", "FrameStream", "Step", "TorchBackend", "generate"]
+__all__ = [
+    "NO_FRAME",
+    "Backend",
+    "DecodeState",
+    "FinishReason",
+    "FrameStream",
+    "Seed",
+    "Step",
+    "TorchBackend",
+    "generate",
+]
 
 NO_FRAME = -1
 """Stands in all sixteen places of a row that has ended while others of its batch go on."""
@@ -29,22 +39,28 @@ NO_FRAME = -1
 FinishReason = Literal["eos", "length"]
 """The model ended the speech, or the length cap did."""
 
+Seed = int | Sequence[int] | None
+"""Of all draws of a batch; or one for each row, which a backend takes that draws row by row; None fixes none."""
+
 S = TypeVar("S")
 
 
 @dataclass(frozen=True)
 class Step:
     """What one step yields: ``codes`` int64 ``[batch, 16]``, and ``alive`` bool ``[batch]``, false from the step on at
-    which a row chose the end of speech. ``codes`` is None when no frame was made; rows not alive hold anything."""
+    which a row chose the end of speech, on any device. ``codes`` is None when no frame was made; rows not alive hold
+    anything."""
 
     codes: Tensor | None
     alive: Tensor
 
 
 class Backend(Protocol[S]):
-    """What runs the network. ``S`` is whatever it keeps between steps."""
+    """What runs the network. ``S`` is whatever it keeps between steps. One that draws row by row, so that a row's
+    draws do not hang on the others, says so by an attribute ``draws_by_row``; one that takes fewer rows than others
+    by ``most_rows``."""
 
-    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: int | None) -> S:
+    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> S:
         """Read the prompts."""
 
     def step(self, state: S, last: bool) -> Step:
@@ -82,8 +98,14 @@ class TorchBackend:
         early[codec.codec_eos] = True
         self._suppressed_early = early.to(talker.device)
 
-    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: int | None) -> DecodeState:
-        """Read the prompts; a seed makes every draw of this generation reproducible on the same device."""
+    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> DecodeState:
+        """Read the prompts; a seed makes every draw of this generation reproducible on the same device.
+
+        Raises:
+            UsageError: a seed for each row; here one draw is made for all rows, as in the official package.
+        """
+        if seed is not None and not isinstance(seed, int):
+            raise UsageError(f"the plain path draws for all rows at once and takes one seed, not {list(seed)}")
         talker, shape = self._talker, self._talker.config.talker.decoder
         length = batch.rows.shape[1]
         limit = length + settings.max_new_tokens - 1
@@ -167,7 +189,7 @@ class FrameStream(Iterator[Tensor]):
         backend: Backend[Any],
         batch: PromptBatch,
         settings: DecodeSettings,
-        seed: int | None,
+        seed: Seed,
         frame_limits: Sequence[int] | None,
     ) -> None:
         self._backend = backend
@@ -195,7 +217,7 @@ class FrameStream(Iterator[Tensor]):
         if step.codes is None or not any(going):
             self._over = True
             raise StopIteration
-        return step.codes if all(going) else step.codes.masked_fill(~step.alive.new_tensor(going)[:, None], NO_FRAME)
+        return step.codes if all(going) else _masked(step.codes, going)
 
     def collect(self) -> list[Tensor]:
         """Run to the end; int64 ``[frames, 16]`` per row, each cut at its own end of speech."""
@@ -219,12 +241,16 @@ class FrameStream(Iterator[Tensor]):
         return True
 
 
+def _masked(codes: Tensor, going: list[bool]) -> Tensor:
+    return codes.masked_fill(~torch.tensor(going, device=codes.device)[:, None], NO_FRAME)
+
+
 def generate(
     talker: Talker,
     prompts: Sequence[Prompt],
     settings: DecodeSettings,
     *,
-    seed: int | None = None,
+    seed: Seed = None,
     frame_limits: Sequence[int] | None = None,
     backend: Backend[Any] | None = None,
 ) -> FrameStream:

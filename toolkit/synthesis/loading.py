@@ -14,6 +14,7 @@ from toolkit.synthesis.codec_config import CodecConfig
 from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_encoder import CodecEncoder
 from toolkit.synthesis.config import ModelConfig
+from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend
 from toolkit.synthesis.hub import FoundModel
 from toolkit.synthesis.limits import longest_part_frames
 from toolkit.synthesis.memory import (
@@ -56,6 +57,7 @@ class LoadOptions:
     max_text_length: int = 300
     vram_limit: str | float | int | None = None
     word_rule: WordRule | Literal["official"] = "official"
+    path: AskedPath = "auto"
 
     def __post_init__(self) -> None:
         size = self.audio_chunk_size
@@ -86,6 +88,7 @@ class LoadedModel:
     text_table: Choice
     plan: MemoryPlan
     memory: DeviceMemory
+    path: Choice
     notes: tuple[str, ...] = field(default=())
 
     @cached_property
@@ -139,6 +142,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
     device = choose_device(options.device)
     capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
     dtype = choose_dtype(options.dtype, capability, device.type)
+    path = choose_backend(options.path, device.type, dtype.value)
     config = ModelConfig.read(found.folder)
     if not (found.folder / "speech_tokenizer").is_dir():
         raise BadModelFolder(f"{found.folder}: the folder speech_tokenizer is missing; without it there is no sound")
@@ -186,6 +190,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
             dtype=_torch_dtype(dtype.value),
             predictor_dtype=_torch_dtype(choose_predictor_dtype(dtype.value).value),
             text_table_device="cpu" if text_table.value == "cpu" else device,
+            pack=path.value != FAST,
         )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -205,6 +210,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
         text_table=text_table,
         plan=planned,
         memory=memory,
+        path=path,
         notes=tuple(note for note in notes if note),
     )
 

@@ -12,9 +12,12 @@ from toolkit.errors import UsageError
 from toolkit.synthesis.autocast import AutocastBackend
 from toolkit.synthesis.config import Kind
 from toolkit.synthesis.decoding import Backend
+from toolkit.synthesis.fast.backend import FastBackend
+from toolkit.synthesis.fast.path import FAST, AskedPath
 from toolkit.synthesis.hub import Source, find_model
 from toolkit.synthesis.loading import LoadedModel, LoadOptions, load_model
 from toolkit.synthesis.pocket_voice import POCKET_TEXT_LENGTH, is_pocket
+from toolkit.synthesis.precision import Choice
 from toolkit.synthesis.reference import APPENDED_SILENCE_S, ReferenceSource
 from toolkit.synthesis.request_builder import RequestBuilder, SomeVoice
 from toolkit.synthesis.result import SpeechResult, SpeechWarning
@@ -44,6 +47,7 @@ def load(
     source: Source = "hf",
     offline_first: bool = True,
     word_rule: WordRule | Literal["official"] = "official",
+    path: AskedPath = "auto",
     autocast: bool = False,
 ) -> Speech:
     """Load a Qwen3-TTS model of the 12 Hz family.
@@ -66,6 +70,8 @@ def load(
         source: "hf", or "modelscope" when its package is installed.
         offline_first: ask the hub only when the model is not on this machine.
         word_rule: how words are split; see docs/parity.md.
+        path: "fast" (whole frames as CUDA graphs; on a CPU one by one, for tests), "plain" (operations one by one, with
+            the draws of the official package), "auto" (fast on a card, plain on a CPU).
         autocast: run the talker inside ``torch.autocast``, for comparison only: on BF16 weights it only costs time.
 
     Raises:
@@ -87,6 +93,7 @@ def load(
         max_text_length=max_text_length,
         vram_limit=vram_limit,
         word_rule=word_rule,
+        path=_path_beside(autocast, path),
     )
     _seed_or_new(seed)
     found = find_model(model, revision=revision, source=source, offline_first=offline_first)
@@ -97,7 +104,7 @@ def load(
         max_text_length=max_text_length,
         enable_cleanup=enable_cleanup,
         seed=seed,
-        backend=AutocastBackend(loaded.talker) if autocast else None,
+        backend=_backend(loaded, autocast),
     )
     for note in loaded.notes:
         warnings.warn(note, SpeechWarning, stacklevel=2)
@@ -134,7 +141,13 @@ class Speech:
         self._requests = RequestBuilder(model, max_text_length)
         self._cleanup = enable_cleanup
         self._seed = seed
+        self._backend = backend
         self._pipeline = Pipeline(model, audio_chunk_size, backend)
+
+    @property
+    def path(self) -> Choice:
+        """How frames run, and why: "plain"; or the way of the fast path, "triton graph", "torch graph" or "eager"."""
+        return self._backend.path if isinstance(self._backend, FastBackend) else self.model.path
 
     @property
     def kind(self) -> Kind:
@@ -391,6 +404,20 @@ class Speech:
             # allocator would have nothing to give back.
             if self._cleanup:
                 self.model.memory.release()
+
+
+def _path_beside(autocast: bool, path: AskedPath) -> AskedPath:
+    if not autocast:
+        return path
+    if path == FAST:
+        raise UsageError("autocast compares with the plain path; leave one of autocast=True and path='fast' out")
+    return "plain"
+
+
+def _backend(model: LoadedModel, autocast: bool) -> Backend[Any] | None:
+    if autocast:
+        return AutocastBackend(model.talker)
+    return FastBackend(model.talker) if model.path.value == FAST else None
 
 
 def _seed_or_new(seed: int | None) -> int:

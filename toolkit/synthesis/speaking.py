@@ -16,7 +16,7 @@ from toolkit.errors import ToolkitFault, UsageError
 from toolkit.synthesis.codec_config import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from toolkit.synthesis.codec_decoder import reference_samples
 from toolkit.synthesis.config import CODE_GROUPS
-from toolkit.synthesis.decoding import Backend, FrameStream, generate
+from toolkit.synthesis.decoding import Backend, FrameStream, Seed, generate
 from toolkit.synthesis.joining import join_parts
 from toolkit.synthesis.limits import expected_frames, frame_cap, part_seed
 from toolkit.synthesis.loading import LoadedModel
@@ -145,8 +145,9 @@ class Pipeline:
     def __init__(self, model: LoadedModel, audio_chunk_size: int, backend: Backend[Any] | None = None) -> None:
         self.model = model
         self.audio_chunk_size = audio_chunk_size
-        self.most_rows = MAX_BATCH
+        self.most_rows = int(getattr(backend, "most_rows", MAX_BATCH))
         self._backend = backend
+        self._by_row = bool(getattr(backend, "draws_by_row", False))
 
     def say(self, requests: Sequence[Request], options: SpeakOptions) -> list[SpeechResult]:
         """Speak requests, ``options.batch`` parts side by side; one result each, in order."""
@@ -175,10 +176,12 @@ class Pipeline:
         return [_with_total(result, wall, results) for result in results]
 
     def frames_of(
-        self, prompts: Sequence[Prompt], caps: Sequence[int], settings: DecodeSettings, seed: int
+        self, prompts: Sequence[Prompt], caps: Sequence[int], settings: DecodeSettings, seeds: Sequence[int]
     ) -> FrameStream:
-        """Start decoding; ``caps`` are the most frames of each row."""
+        """Start decoding; ``caps`` are the most frames of each row. Where all rows are drawn for at once, the first
+        seed is that of all."""
         limited = replace(settings, max_new_tokens=min(settings.max_new_tokens, max(caps) + 1))
+        seed: Seed = seeds if self._by_row else seeds[0]
         return generate(
             self.model.talker, prompts, limited, seed=seed, frame_limits=list(caps), backend=self._backend
         )
@@ -206,7 +209,8 @@ class Pipeline:
             left = [job for job in group if job.number not in done]
             for start in range(0, len(left), workload.batch):
                 rows = left[start : start + workload.batch]
-                for job, row in zip(rows, self._decode_rows(rows, rows[0].seed, options, progress), strict=True):
+                seeds = [job.seed for job in rows]
+                for job, row in zip(rows, self._decode_rows(rows, seeds, options, progress), strict=True):
                     done[job.number] = row
 
         self._within_memory(run, notes, len(group))
@@ -214,11 +218,11 @@ class Pipeline:
 
     @torch.inference_mode()
     def _decode_rows(
-        self, jobs: Sequence[Job], seed: int, options: SpeakOptions, progress: _Counter
+        self, jobs: Sequence[Job], seeds: Sequence[int], options: SpeakOptions, progress: _Counter
     ) -> list[_Spoken]:
         began = time.perf_counter()
         prompts = [job.request.prompt(job.part.text) for job in jobs]
-        stream = self.frames_of(prompts, [job.cap for job in jobs], options.settings, seed)
+        stream = self.frames_of(prompts, [job.cap for job in jobs], options.settings, seeds)
         read = time.perf_counter()
         frames: list[Tensor] = []
         for frame in self.guarded(stream):
@@ -229,6 +233,7 @@ class Pipeline:
         over = time.perf_counter()
         rows = []
         for index in range(len(jobs)):
+            seed = seeds[index] if self._by_row else seeds[0]
             row = _Spoken(whole[index, : counts[index]], stream.finish_reasons[index] or "length", seed)
             share = max(1, counts[index]) / sum(max(1, count) for count in counts)
             row.timings_s["prompt"] += (read - began) * share
@@ -259,7 +264,7 @@ class Pipeline:
         self, job: Job, seed: int, options: SpeakOptions, progress: _Counter, notes: list[str]
     ) -> _Spoken:
         def run(_: Workload) -> _Spoken:
-            return self._decode_rows([job], seed, options, progress)[0]
+            return self._decode_rows([job], [seed], options, progress)[0]
 
         return self._within_memory(run, notes)
 

@@ -107,7 +107,7 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
         began = time.perf_counter()
         with torch.inference_mode():
             prompt = self._request.prompt(job.part.text)
-            stream = pipeline.frames_of([prompt], [job.cap], options.settings, job.seed)
+            stream = pipeline.frames_of([prompt], [job.cap], options.settings, [job.seed])
             state = self._opened()
         self._spent["prompt"] += time.perf_counter() - began
         expected = sum(expected_frames(part.text) for part in self._request.parts)

@@ -1,0 +1,212 @@
+"""The fast path behind the decode loop's own interface, with one set of static buffers that generations lease."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+from toolkit.errors import UsageError
+from toolkit.synthesis.decoding import Seed, Step
+from toolkit.synthesis.fast.capture import Recorder, bucket_of
+from toolkit.synthesis.fast.engine import Engine
+from toolkit.synthesis.fast.frame import MOST_ROWS
+from toolkit.synthesis.fast.operations import Operations, PlainOperations
+from toolkit.synthesis.fast.path import TRITON_GRAPH, choose_path, triton_version
+from toolkit.synthesis.fast.state import ENDED, FRAME, Seat, StateSize
+from toolkit.synthesis.fast.weights import FrameWeights
+from toolkit.synthesis.precision import Choice
+from toolkit.synthesis.prompt import PromptBatch
+from toolkit.synthesis.sampling import DecodeSettings
+from toolkit.synthesis.talker import Talker
+
+__all__ = ["FastBackend", "FastState", "row_seeds"]
+
+_SLOT_STEP = 256
+_TRAIL_STEP = 64
+_SEEDS = 2**63
+
+
+def row_seeds(seed: Seed, rows: int) -> list[int]:
+    """A seed for each row: those given; or ``seed``, ``seed + 1``, ...; or from PyTorch's global generator.
+
+    Raises:
+        UsageError: as many seeds as rows were needed.
+    """
+    if seed is None:
+        seed = int(torch.randint(_SEEDS - 1, (1,)))
+    if isinstance(seed, int):
+        return [(seed + row) % _SEEDS for row in range(rows)]
+    if len(seed) != rows:
+        raise UsageError(f"{rows} prompts need {rows} seeds, found {len(seed)}")
+    return [number % _SEEDS for number in seed]
+
+
+class _Lease:
+    """One generation's use of an engine. ``close`` gives it back, ``drop`` does not: its buffers may hold anything."""
+
+    def __init__(self, engine: Engine, idle: list[Engine]) -> None:
+        self.engine: Engine | None = engine
+        self._idle = idle
+
+    def close(self) -> None:
+        if self.engine is not None:
+            # Only one is kept for the next generation; what others would need is made anew.
+            self._idle[:] = [self.engine]
+            self.engine = None
+
+    def drop(self) -> None:
+        self.engine = None
+
+
+@dataclass(eq=False)
+class FastState:
+    """What the host knows of a generation of :class:`FastBackend`; the rest lies in the buffers of its engine."""
+
+    lease: _Lease
+    rows: int
+    alive: Tensor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.alive = torch.ones(self.rows, dtype=torch.bool)
+
+
+class FastBackend:
+    """A :class:`toolkit.synthesis.decoding.Backend` that runs whole frames, as CUDA graphs where there are any.
+
+    Draws are Philox's, by seed, frame and codebook, so that what a row says does not depend on the rows beside it; they
+    are not those of the plain path. Greedy codes are. One generation after the other uses the same buffers; a second
+    one that begins before the first is over gets buffers of its own. A generation that is given up, by an error or
+    because nobody asks for more of it, leaves its buffers to the next.
+
+    Args:
+        talker: loaded with ``pack=False`` where that would re-lay its weights.
+        operations: makes the arithmetic for one set of buffers; by the path unless given.
+        path: how frames run; from the facts of this machine unless given.
+        ahead: frames that are launched before the oldest is waited for; 0 where there is no device of its own pace.
+        recorder: repeats frames; by the path unless given.
+
+    Raises:
+        UsageError: weights that were re-laid, or in float16, whose overflows only the plain path looks for.
+    """
+
+    draws_by_row = True
+    most_rows = MOST_ROWS
+
+    def __init__(
+        self,
+        talker: Talker,
+        operations: Callable[[], Operations] | None = None,
+        *,
+        path: Choice | None = None,
+        ahead: int | None = None,
+        recorder: Recorder | None = None,
+    ) -> None:
+        if talker.dtype == torch.float16:
+            raise UsageError("the fast path runs bfloat16 and float32; float16 overflows, which the plain path reports")
+        on_card = talker.device.type == "cuda"
+        self._talker = talker
+        self._weights = FrameWeights.of(talker)
+        capability = torch.cuda.get_device_capability(talker.device) if on_card else None
+        self._path = path or choose_path(talker.device.type, capability, triton_version())
+        self._operations = operations
+        self._ahead = (2 if on_card else 0) if ahead is None else ahead
+        self._recorder = recorder
+        self._idle: list[Engine] = []
+
+    @property
+    def path(self) -> Choice:
+        """How frames run, and why."""
+        return self._path
+
+    def release(self) -> None:
+        """Let go of the buffers that no generation uses."""
+        self._idle.clear()
+
+    def prefill(self, batch: PromptBatch, settings: DecodeSettings, seed: Seed) -> FastState:
+        """Read the prompts. A seed for each row, or one for the first, from which the others count on.
+
+        Raises:
+            UsageError: more than 64 prompts, or not as many seeds.
+        """
+        if batch.size > MOST_ROWS:
+            raise UsageError(f"the fast path takes up to {MOST_ROWS} prompts side by side, found {batch.size}")
+        limit = settings.max_new_tokens - 1
+        seeds = row_seeds(seed, batch.size)
+        seats = [
+            Seat(
+                batch.rows[row, batch.rows.shape[1] - length :],
+                batch.trail[row],
+                batch.pad,
+                settings,
+                seeds[row],
+                limit,
+            )
+            for row, length in enumerate(batch.lengths)
+        ]
+        engine = self._engine(seats)
+        engine.prepare(batch.size)
+        engine.admit(0, seats)
+        self._path = engine.path
+        lease = _Lease(engine, self._idle)
+        state = FastState(lease, batch.size)
+        weakref.finalize(state, lease.close).atexit = False
+        return state
+
+    def step(self, state: FastState, last: bool) -> Step:
+        """One frame; see :class:`toolkit.synthesis.decoding.Backend`. It was launched ``ahead`` steps ago."""
+        engine = state.lease.engine
+        if engine is None:
+            return Step(None, state.alive)
+        try:
+            while engine.under_way <= self._ahead:
+                engine.launch(state.rows)
+            tick, report = engine.read(state.rows)
+            state.alive = state.alive & torch.tensor([status != ENDED for status in report.status])
+            over = last or FRAME not in report.status
+            codes = None if over else engine.device_codes(tick, state.rows)
+        except BaseException:
+            state.lease.drop()
+            raise
+        if over:
+            state.lease.close()
+        return Step(codes, state.alive)
+
+    def _engine(self, seats: Sequence[Seat]) -> Engine:
+        """The idle engine if it is large enough, else a new one; in both nobody sits."""
+        idle = self._idle.pop() if self._idle else None
+        sizes = [seat.size for seat in seats]
+        slots = max(size.slots for size in sizes)
+        need = StateSize(
+            bucket_of(len(seats)),
+            -(-slots // _SLOT_STEP) * _SLOT_STEP,
+            -(-max(size.trail for size in sizes) // _TRAIL_STEP) * _TRAIL_STEP,
+        )
+        if idle is not None and idle.size.holds(need):
+            idle.clear()
+            return idle
+        if idle is not None:
+            # As large as both, so that generations that take turns do not rebuild each other's buffers.
+            old = idle.size
+            need = StateSize(max(need.rows, old.rows), max(need.slots, old.slots), max(need.trail, old.trail))
+        del idle
+        return Engine(self._talker, self._weights, self._make_operations(), need, self._path, recorder=self._recorder)
+
+    def _make_operations(self) -> Operations:
+        if self._operations is not None:
+            return self._operations()
+        if self._path.value != TRITON_GRAPH:
+            return PlainOperations()
+        # By name, since the module needs Triton; an object for each engine, since each has a stream of its own.
+        try:
+            kernels = import_module("toolkit.synthesis.fast.triton_operations")
+        except ImportError as error:
+            capability = torch.cuda.get_device_capability(self._talker.device)
+            self._path = choose_path("cuda", capability, triton_version(), kernel_fault=str(error))
+            return PlainOperations()
+        made: Operations = kernels.TritonOperations(self._talker.device)
+        return made

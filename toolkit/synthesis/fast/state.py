@@ -1,0 +1,245 @@
+"""The static buffers of a batch: all that a frame reads and writes, at addresses that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from toolkit.synthesis.config import CODE_GROUPS, DecoderShape
+from toolkit.synthesis.sampling import DecodeSettings, Sampling
+from toolkit.synthesis.talker import Talker
+
+__all__ = ["ENDED", "FRAME", "IDLE", "OUT_OF_ROOM", "FrameBuffers", "RuleBuffers", "Seat", "StateSize"]
+
+IDLE, ENDED, OUT_OF_ROOM, FRAME = 0, 1, 2, 3
+"""How far a frame got with a row: nobody sits there; it chose the end of speech; it chose a code, but has all its
+frames; it made a frame. After the second and third it is idle."""
+
+_AXIS = {"keys": 1, "values": 1, "predictor_keys": 1, "predictor_values": 1, "codes": 1, "status": 1, "tick": None}
+
+
+@dataclass(frozen=True)
+class StateSize:
+    """Sizes of the buffers.
+
+    ``rows`` sequences side by side; ``slots`` positions each, prompt and frames together; ``trail`` text vectors each,
+    without the pad vector; ``ring`` frames that are kept for the host to read.
+    """
+
+    rows: int
+    slots: int
+    trail: int = 1
+    ring: int = 8
+
+    def holds(self, other: StateSize) -> bool:
+        """Whether a batch of another size fits."""
+        return self.rows >= other.rows and self.slots >= other.slots and self.trail >= other.trail
+
+
+@dataclass(frozen=True)
+class RuleBuffers:
+    """Sampling rules per row: ``greedy`` bool, ``temperature`` float32, ``top_k`` int32, ``top_p`` float32."""
+
+    greedy: Tensor
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+
+    @classmethod
+    def make(cls, rows: int, device: torch.device) -> RuleBuffers:
+        """Greedy rows."""
+        return cls(
+            torch.ones(rows, dtype=torch.bool, device=device),
+            torch.ones(rows, dtype=torch.float32, device=device),
+            torch.zeros(rows, dtype=torch.int32, device=device),
+            torch.ones(rows, dtype=torch.float32, device=device),
+        )
+
+    def first(self, count: int) -> RuleBuffers:
+        """Views of the first rows."""
+        return RuleBuffers(*(table[:count] for table in self.tensors()))
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All buffers."""
+        yield from (self.greedy, self.temperature, self.top_k, self.top_p)
+
+    def write(self, start: int, rules: Sequence[Sampling]) -> None:
+        """Rules of the rows from ``start`` on."""
+        _write(self.greedy, start, [not rule.do_sample for rule in rules])
+        _write(self.temperature, start, [rule.temperature for rule in rules])
+        _write(self.top_k, start, [rule.top_k for rule in rules])
+        _write(self.top_p, start, [rule.top_p for rule in rules])
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One sequence that takes a row.
+
+    ``rows`` are the vectors of its prompt ``[positions, hidden]``, ``trail`` and ``pad`` what is added while it speaks
+    (see :class:`toolkit.synthesis.prompt.Prompt`), ``limit`` the most frames it may make.
+    """
+
+    rows: Tensor
+    trail: Tensor
+    pad: Tensor
+    settings: DecodeSettings
+    seed: int
+    limit: int
+
+    @property
+    def size(self) -> StateSize:
+        """What it needs: each frame takes one position behind the prompt."""
+        return StateSize(1, self.rows.shape[0] + self.limit, self.trail.shape[0])
+
+
+@dataclass(frozen=True)
+class FrameBuffers:
+    """Buffers of ``rows`` sequences, each in its own row.
+
+    Slot ``p`` of a row holds position ``p`` of its sequence. ``last`` is the talker's newest output ``[rows, hidden]``
+    before its final norm; ``lengths`` (int32) counts filled slots, ``frames`` (int64) finished frames, ``limits``
+    (int64) the most of them. ``trail`` ``[rows, steps + 1, hidden]`` holds the text vectors and behind them the pad
+    vector, which lies at ``trail_ends`` (int64). ``codes`` int64 ``[ring, rows, 16]`` and ``status`` int8 ``[ring,
+    rows]`` take turns by ``tick`` (int64 ``[1]``, the frames of the whole batch so far).
+    """
+
+    keys: Tensor
+    values: Tensor
+    predictor_keys: Tensor
+    predictor_values: Tensor
+    last: Tensor
+    lengths: Tensor
+    frames: Tensor
+    limits: Tensor
+    alive: Tensor
+    seeds: Tensor
+    seen: Tensor
+    penalty: Tensor
+    talker_rules: RuleBuffers
+    predictor_rules: RuleBuffers
+    trail: Tensor
+    trail_ends: Tensor
+    row_numbers: Tensor
+    codes: Tensor
+    status: Tensor
+    tick: Tensor
+
+    @classmethod
+    def make(cls, talker: Talker, size: StateSize) -> FrameBuffers:
+        """Empty buffers on the device of the talker; nobody sits there."""
+        config, device, rows = talker.config, talker.device, size.rows
+        wide, narrow = talker.dtype, talker.predictor.stack.norm.dtype
+
+        def zeros(*shape: int, dtype: torch.dtype) -> Tensor:
+            # Not empty memory: a slot that no row may see yet is multiplied by a weight of 0, and 0 * NaN is NaN.
+            return torch.zeros(shape, dtype=dtype, device=device)
+
+        cache = _cache_shape(config.talker.decoder, rows, size.slots)
+        frame_cache = _cache_shape(config.predictor.decoder, rows, CODE_GROUPS)
+        with torch.inference_mode(False):
+            return cls(
+                keys=zeros(*cache, dtype=wide),
+                values=zeros(*cache, dtype=wide),
+                predictor_keys=zeros(*frame_cache, dtype=narrow),
+                predictor_values=zeros(*frame_cache, dtype=narrow),
+                last=zeros(rows, config.talker.decoder.hidden, dtype=wide),
+                lengths=zeros(rows, dtype=torch.int32),
+                frames=zeros(rows, dtype=torch.int64),
+                limits=zeros(rows, dtype=torch.int64),
+                alive=zeros(rows, dtype=torch.bool),
+                seeds=zeros(rows, dtype=torch.int64),
+                seen=zeros(rows, config.talker.vocab, dtype=torch.bool),
+                penalty=torch.ones(rows, dtype=torch.float32, device=device),
+                talker_rules=RuleBuffers.make(rows, device),
+                predictor_rules=RuleBuffers.make(rows, device),
+                trail=zeros(rows, size.trail + 1, config.talker.decoder.hidden, dtype=wide),
+                trail_ends=zeros(rows, dtype=torch.int64),
+                row_numbers=torch.arange(rows, device=device),
+                codes=zeros(size.ring, rows, CODE_GROUPS, dtype=torch.int64),
+                status=zeros(size.ring, rows, dtype=torch.int8),
+                tick=zeros(1, dtype=torch.int64),
+            )
+
+    @property
+    def size(self) -> StateSize:
+        """Sizes of the buffers."""
+        ring, rows = self.status.shape
+        return StateSize(rows, self.keys.shape[3], self.trail.shape[1] - 1, ring)
+
+    def first(self, count: int) -> FrameBuffers:
+        """Views of the first ``count`` rows."""
+        cut = {name: value.narrow(_axis(name), 0, count) for name, value in self._by_row()}
+        return replace(
+            self,
+            **cut,
+            talker_rules=self.talker_rules.first(count),
+            predictor_rules=self.predictor_rules.first(count),
+        )
+
+    def tensors(self) -> Iterator[Tensor]:
+        """All buffers."""
+        yield from (value for _, value in self._by_row())
+        yield from self.talker_rules.tensors()
+        yield from self.predictor_rules.tensors()
+        yield self.tick
+
+    def seat(self, start: int, seats: Sequence[Seat]) -> None:
+        """Give the rows from ``start`` on to sequences whose prompts have been read; they are alive from now on."""
+        stop = start + len(seats)
+        _write(self.lengths, start, [seat.rows.shape[0] for seat in seats])
+        _write(self.limits, start, [seat.limit for seat in seats])
+        _write(self.seeds, start, [seat.seed for seat in seats])
+        _write(self.penalty, start, [float(seat.settings.repetition_penalty) for seat in seats])
+        _write(self.trail_ends, start, [seat.trail.shape[0] for seat in seats])
+        self.talker_rules.write(start, [seat.settings.talker for seat in seats])
+        self.predictor_rules.write(start, [seat.settings.predictor for seat in seats])
+        for row, seat in enumerate(seats, start):
+            end = seat.trail.shape[0]
+            self.trail[row, :end] = seat.trail
+            self.trail[row, end] = seat.pad
+        self.frames[start:stop].zero_()
+        self.seen[start:stop].zero_()
+        self.alive[start:stop].fill_(True)
+
+    def vacate(self, start: int, stop: int) -> None:
+        """Take the rows ``start .. stop - 1`` back; a frame does nothing with them from now on."""
+        self.alive[start:stop].zero_()
+
+    def move(self, source: int, target: int) -> None:
+        """Let the sequence of one row go on in another, and take the first one back."""
+        for name, value in self._by_row():
+            if name not in ("codes", "status", "row_numbers", "predictor_keys", "predictor_values"):
+                axis = _axis(name)
+                value.select(axis, target).copy_(value.select(axis, source))
+        for rules in (self.talker_rules, self.predictor_rules):
+            for table in rules.tensors():
+                table[target].copy_(table[source])
+        self.vacate(source, source + 1)
+
+    def wipe(self) -> None:
+        """Empty all rows, with what a failed computation may have left in the caches."""
+        for table in (self.keys, self.values, self.predictor_keys, self.predictor_values, self.last):
+            table.zero_()
+        self.alive.zero_()
+        self.tick.zero_()
+
+    def _by_row(self) -> Iterator[tuple[str, Tensor]]:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and field.name != "tick":
+                yield field.name, value
+
+
+def _axis(name: str) -> int:
+    return _AXIS.get(name) or 0
+
+
+def _cache_shape(shape: DecoderShape, rows: int, slots: int) -> tuple[int, ...]:
+    return shape.layers, rows, shape.kv_heads, slots, shape.head_dim
+
+
+def _write(table: Tensor, start: int, numbers: Sequence[float]) -> None:
+    table[start : start + len(numbers)].copy_(torch.tensor(numbers, dtype=table.dtype), non_blocking=True)
