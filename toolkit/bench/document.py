@@ -20,6 +20,7 @@ from toolkit.bench.plan import BenchPlan, config_hash
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL, OutOfMemory
 from toolkit.synthesis.loading import choose_device
 from toolkit.synthesis.speaker import Speech
+from toolkit.synthesis.text import clean_text
 
 __all__ = ["RANDOM_NOTE", "SCHEMA", "bench", "exit_code", "file_name"]
 
@@ -51,10 +52,12 @@ def bench(
         each figure means.
 
     Raises:
+        BadText: the text cannot be spoken.
         GpuUnavailable: a card was asked for and there is none.
         UsageError: a device or a model that is none.
         OutOfMemory: the model does not fit, before anything was measured.
     """
+    clean_text(plan.spoken_text)
     device = choose_device(plan.device)
     plan = plan.settled(device.type)
     watch = (watcher or _watcher)(device)
