@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from toolkit.bench.peer_child import PromptReader
 from toolkit.bench.peers import PEER_SCRIPT, measure_peers, peer_request
@@ -117,7 +118,7 @@ def test_a_peer_gets_our_shapes_text_and_frames() -> None:
     assert (faster["batches"], official["batches"]) == ([], [8, 32])
     for request in asked:
         assert (request["text"], request["dtype"], request["device"]) == (TEXT, "bfloat16", "cuda:0")
-        assert request["folder"] is None
+        assert (request["folder"], request["threads"]) == (None, None)
         assert request["model_config"]["talker_config"]["num_hidden_layers"] == 28
         assert request["codec_config"]["decoder_config"]["decoder_dim"] == 1536
 
@@ -126,6 +127,7 @@ def test_a_trained_model_goes_to_the_peer_by_its_folder(pocket_plan: BenchPlan) 
     request = peer_request(pocket_plan, "qwen-tts", "float32", "cpu")
     assert Path(str(request["folder"]), "model.safetensors").is_file()
     assert "model_config" not in request
+    assert request["threads"] == torch.get_num_threads()
 
 
 def test_the_stand_in_for_the_text_processor_keeps_the_template() -> None:

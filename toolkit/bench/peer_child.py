@@ -133,6 +133,8 @@ def measure(request: Mapping[str, Any]) -> dict[str, Any]:
     import torch
 
     on_card = request["device"].startswith("cuda")
+    if request["threads"] is not None:
+        torch.set_num_threads(request["threads"])
     torch.manual_seed(request["seed"])
     began = time.perf_counter()
     model = stored_model(request) if request["folder"] else random_model(request)

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
+
 from toolkit.bench.models import found_model
 from toolkit.bench.plan import PEERS, BenchPlan
 from toolkit.probe.runner import ChildOutcome, run_child
@@ -76,6 +78,8 @@ def peer_request(plan: BenchPlan, name: str, precision: str, device: str) -> dic
         "text": plan.spoken_text,
         "seed": plan.seed,
         "folder": None,
+        # On a CPU both sides get as many threads as our own model settled on.
+        "threads": torch.get_num_threads() if device == "cpu" else None,
     }
     with found_model(plan) as found:
         if not plan.random_weights:
