@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit import __version__
-from toolkit.cli import bundle, diagnose, doctor, model, rules, speak, watch
+from toolkit.cli import bench, bundle, diagnose, doctor, model, rules, speak, watch
 from toolkit.cli.output import guarded
 
 __all__ = ["app", "main"]
@@ -46,6 +46,7 @@ app.command("watch")(watch.watch)
 app.command("bundle")(bundle.bundle)
 app.add_typer(rules.app, name="rules")
 app.command("speak")(speak.speak)
+app.command("bench")(bench.bench)
 app.add_typer(model.app, name="model")
 app.command("demo-model")(model.demo_model)
 

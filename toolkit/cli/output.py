@@ -45,13 +45,16 @@ def emit(make_document: Callable[[], Any], data: Mapping[str, object], *, as_jso
     print(render_text(make_document(), styled=styled), end="")
 
 
-def json_text(data: Mapping[str, object]) -> str:
-    """JSON as this command line prints and saves it: readable, and safe to show in a terminal."""
+def json_text(data: Mapping[str, object], *, indent: int | None = 1) -> str:
+    """JSON as this command line prints and saves it: readable, and safe to show in a terminal.
+
+    ``indent`` None makes it one line.
+    """
     from toolkit.doctor.document import plain
 
     # A console that is not UTF-8 could not show the rest, and a replacement of ours would not be JSON any more.
     ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
-    return plain(json.dumps(data, ensure_ascii=ascii_only, indent=1, allow_nan=False))
+    return plain(json.dumps(data, ensure_ascii=ascii_only, indent=indent, allow_nan=False))
 
 
 def note(text: str) -> None:

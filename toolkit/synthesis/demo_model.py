@@ -35,7 +35,7 @@ from toolkit.synthesis.demo_shapes import (
 )
 from toolkit.synthesis.demo_tensors import CodebookSum, Normal, Ones, TensorPlan, Uniform, Usage, codec_plan, model_plan
 
-__all__ = ["DemoModel", "make_demo_model"]
+__all__ = ["DemoModel", "make_demo_model", "write_texts"]
 
 _PUBLISHED_BASE_VOCAB = 151643
 _PUBLISHED_TEXT_VOCAB = 151936
@@ -93,7 +93,7 @@ def make_demo_model(
     try:
         shutil.rmtree(unfinished, ignore_errors=True)
         (unfinished / "speech_tokenizer").mkdir(parents=True)
-        text_vocab = _write_texts(unfinished, kind, size, scale, full_text_vocab or scale == "real")
+        text_vocab = write_texts(unfinished, kind, size, scale, full_text_vocab or scale == "real")
         shape = model_shape(scale, size)
         ending = _EOS_SCALES[scale] if eos_scale is None else eos_scale
         values = _BlockValues(seed) if scale == "real" else _PortableValues(seed)
@@ -119,8 +119,9 @@ def _check(value: str, known: tuple[str, ...], what: str) -> None:
         raise UsageError(f"{what} must be one of {', '.join(known)}, found {value!r}")
 
 
-def _write_texts(folder: Path, kind: Kind, size: Size, scale: Scale, full_text_vocab: bool) -> int:
-    """Write everything but the weights; returns the rows of the text embedding."""
+def write_texts(folder: Path, kind: Kind, size: Size, scale: Scale, full_text_vocab: bool) -> int:
+    """Write everything but the weights into a folder that has a folder ``speech_tokenizer``; returns the rows of the
+    text embedding."""
     assets = resources.files("toolkit.synthesis") / "assets"
     vocab: dict[str, int] = json.loads((assets / "vocab.json").read_text("utf-8"))
     assistant = vocab["assistant"]

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from toolkit.errors import BadModelFolder, DiskFull, DownloadFailed, UsageError
 from toolkit.synthesis.json_fields import read_json_object
 from toolkit.synthesis.pocket_voice import POCKET, is_pocket, pocket_folder
+
+if TYPE_CHECKING:
+    from toolkit.synthesis.weights import SafetensorsFile
 
 __all__ = [
     "NEEDED_FILES",
@@ -69,9 +72,19 @@ class FoundModel:
         """The repository, or the folder's name."""
         return self.repository or self.folder.resolve().name
 
+    def weights(self, name: str) -> SafetensorsFile:
+        """A file of weights by its name inside the folder.
+
+        Raises:
+            BadModelFolder: missing, or not a safetensors file.
+        """
+        from toolkit.synthesis.weights import SafetensorsFile
+
+        return SafetensorsFile(self.folder / name)
+
 
 def find_model(
-    name_or_path: str | os.PathLike[str],
+    name_or_path: str | os.PathLike[str] | FoundModel,
     *,
     revision: str | None = None,
     source: Source = "hf",
@@ -84,7 +97,7 @@ def find_model(
         name_or_path: a folder; a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``; its end, such as
             ``1.7B-CustomVoice``, in any case; or the word ``pocket``, the voice that comes with the toolkit. An
             existing folder goes before a repository of the same name, but the word before a folder: ``./pocket``
-            is the folder.
+            is the folder. A model that was found already is taken as it is.
         revision: commit, tag or branch; the pinned commit unless given. The pocket voice has none.
         source: "hf", or "modelscope" when its package is installed.
         offline_first: take what the cache holds and ask the hub only when that is not whole.
@@ -96,6 +109,8 @@ def find_model(
         DiskFull: the disk cannot take it.
         UsageError: an unknown source, ModelScope without its package, or a revision of the pocket voice.
     """
+    if isinstance(name_or_path, FoundModel):
+        return name_or_path
     text = os.fspath(name_or_path)
     _check_source(source)
     if is_pocket(name_or_path):

@@ -147,8 +147,8 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
     if not (found.folder / "speech_tokenizer").is_dir():
         raise BadModelFolder(f"{found.folder}: the folder speech_tokenizer is missing; without it there is no sound")
     codec_config = CodecConfig.read(found.folder / "speech_tokenizer")
-    codec_file = SafetensorsFile(found.folder / "speech_tokenizer" / "model.safetensors")
-    model_file = SafetensorsFile(found.folder / "model.safetensors")
+    codec_file = found.weights("speech_tokenizer/model.safetensors")
+    model_file = found.weights("model.safetensors")
     tokenizer = TextTokenizer(
         found.folder, config, rule=options.word_rule, from_hub=found.repository is not None
     )
@@ -191,6 +191,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
             predictor_dtype=_torch_dtype(choose_predictor_dtype(dtype.value).value),
             text_table_device="cpu" if text_table.value == "cpu" else device,
             pack=path.value != FAST,
+            file=model_file,
         )
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -60,7 +59,7 @@ PINS_FILE = Path(__file__).with_name("pocket_sha256.json")
 _REINSTALL = "reinstall the toolkit, or in a checkout restore the folder"
 
 
-def is_pocket(name_or_path: str | os.PathLike[str]) -> bool:
+def is_pocket(name_or_path: object) -> bool:
     """Whether the bare word for the voice was given. ``./pocket`` is a folder, and so is every path object."""
     return isinstance(name_or_path, str) and name_or_path.lower() == POCKET
 

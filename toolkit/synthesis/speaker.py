@@ -14,7 +14,7 @@ from toolkit.synthesis.config import Kind
 from toolkit.synthesis.decoding import Backend
 from toolkit.synthesis.fast.backend import FastBackend
 from toolkit.synthesis.fast.path import FAST, AskedPath
-from toolkit.synthesis.hub import Source, find_model
+from toolkit.synthesis.hub import FoundModel, Source, find_model
 from toolkit.synthesis.loading import LoadedModel, LoadOptions, load_model
 from toolkit.synthesis.pocket_voice import POCKET_TEXT_LENGTH, is_pocket
 from toolkit.synthesis.precision import Choice
@@ -32,7 +32,7 @@ from toolkit.synthesis.voices import Voice
 __all__ = ["Speech", "load"]
 
 def load(
-    model: str | PathLike[str],
+    model: str | PathLike[str] | FoundModel,
     *,
     device: str = "auto",
     dtype: str = "auto",
@@ -54,7 +54,8 @@ def load(
 
     Args:
         model: a folder, a repository such as ``Qwen/Qwen3-TTS-12Hz-1.7B-CustomVoice``, its end (``1.7B-Base``), or
-            ``pocket``, the small voice that comes with the toolkit.
+            ``pocket``, the small voice that comes with the toolkit; or what
+            :func:`toolkit.synthesis.drawn_model.drawn_model` makes, for measuring speed.
         device: "auto" (the first CUDA card, else the CPU), "cuda:1", "cpu".
         dtype: "auto" (BF16 where the card has it in hardware, else float32), "bfloat16", "float16", "float32".
         codec_dtype: "auto" (float32 where it fits), "float32", "bfloat16".

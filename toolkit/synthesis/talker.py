@@ -109,6 +109,7 @@ def load_talker(
     predictor_dtype: torch.dtype | None = None,
     text_table_device: torch.device | str | None = None,
     pack: bool = True,
+    file: SafetensorsFile | None = None,
 ) -> Talker:
     """Check ``model.safetensors`` of a folder against the configuration and load it.
 
@@ -116,11 +117,12 @@ def load_talker(
         predictor_dtype: dtype of the code predictor; ``dtype`` unless given (float32 beside a float16 talker).
         text_table_device: where the text embedding table stays, in the dtype of the file if that is not ``device``.
         pack: re-lay the weights for oneDNN where that is possible (on most CPUs); False is the slow twin.
+        file: the weights, where they are open already; ``model.safetensors`` of the folder unless given.
 
     Raises:
         BadModelFolder: the file is missing, damaged, or does not fit the configuration.
     """
-    file = SafetensorsFile(folder / "model.safetensors")
+    file = file or SafetensorsFile(folder / "model.safetensors")
     talker = Talker(config)
     elsewhere = (SPEAKER_ENCODER_PREFIX,) if config.speaker_encoder is not None else ()
     file.check_shapes(talker.expected_shapes(), elsewhere=elsewhere)

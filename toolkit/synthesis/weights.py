@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from toolkit.errors import BadModelFolder, ToolkitFault
 
-__all__ = ["STAGING_BYTES", "SafetensorsFile", "Slot", "TensorEntry"]
+__all__ = ["STAGING_BYTES", "ModuleFiller", "SafetensorsFile", "Slot", "TensorEntry"]
 
 STAGING_BYTES = 16 * 2**20
 """Size of the buffer through which a tensor passes when it changes its dtype or device."""
@@ -123,7 +123,7 @@ class SafetensorsFile:
             BadModelFolder: NaN or infinite values, a number too large for ``dtype``, or a file that shrank meanwhile.
             ToolkitFault: the mapping leaves rows of a parameter empty.
         """
-        filler = _Filler(self.path, module, torch.device(device), dtype)
+        filler = ModuleFiller(self.path, module, torch.device(device), dtype)
         slots = {name: slot if isinstance(slot, Slot) else Slot(slot) for name, slot in mapping.items()}
         try:
             with self.path.open("rb") as file:
@@ -134,8 +134,8 @@ class SafetensorsFile:
         filler.check_complete()
 
 
-class _Filler:
-    """Allocates destinations as they are needed and copies tensors of a file into their rows."""
+class ModuleFiller:
+    """Allocates destinations of a module as they are needed and copies tensors of a file into their rows."""
 
     def __init__(self, path: Path, module: nn.Module, device: torch.device, dtype: torch.dtype | None) -> None:
         self._path = path
@@ -145,15 +145,24 @@ class _Filler:
         self._rows: dict[str, int] = {}
         self._staging: bytearray | None = None
 
-    def fill(self, file: BinaryIO, entry: TensorEntry, slot: Slot) -> None:
-        stored = _FLOATS[entry.dtype]
-        whole = self._destination(slot.parameter, stored)
+    def rows(self, entry: TensorEntry, slot: Slot) -> Tensor:
+        """The part of a parameter that a tensor fills, of the tensor's shape, on the device and in the dtype asked for.
+
+        Raises:
+            ToolkitFault: it is no part of that parameter.
+        """
+        whole = self._destination(slot.parameter, _FLOATS[entry.dtype])
         rows = entry.shape[0] if entry.shape else 1
         part = whole[slot.first_row : slot.first_row + rows] if entry.shape else whole
         if part.shape != entry.shape:
             raise ToolkitFault(f"{entry.name} {list(entry.shape)} is not part of {slot.parameter} {list(whole.shape)}")
         self._rows[slot.parameter] += rows
-        flat = part.view(-1)
+        return part
+
+    def fill(self, file: BinaryIO, entry: TensorEntry, slot: Slot) -> None:
+        """Copy one tensor of the file into its rows."""
+        stored = _FLOATS[entry.dtype]
+        flat = self.rows(entry, slot).view(-1)
         if flat.device.type == "cpu" and flat.dtype == stored:
             file.seek(entry.start)
             _read_exactly(file, flat.view(torch.uint8).numpy().data, self._path)
@@ -167,6 +176,7 @@ class _Filler:
             done += chunk.numel()
 
     def check_complete(self) -> None:
+        """Raise :class:`ToolkitFault` when rows of a parameter were left empty."""
         for name, rows in self._rows.items():
             owner, attribute = _owner(self._module, name)
             wanted = (*getattr(owner, attribute).shape, 1)[0]
