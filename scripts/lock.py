@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TORCH = "2.13.0"
-_CUDA_PARTS = re.compile(r"^(nvidia-(?!ml-py)|cuda-|triton\b)")
+_CUDA_PARTS = re.compile(r"^(nvidia-(?!ml-py)|cuda-)")
 
 
 def main() -> int:

@@ -41,11 +41,16 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return run
 
 
+needs_triton = pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
+
+
+@needs_triton
 @pytest.mark.parametrize("name", kernel_checks.INTERPRETED)
 def test_under_the_interpreter(name: str, outcome: Outcome) -> None:
     assert outcome("interpreted")[name] == ""
 
 
+@needs_triton
 @pytest.mark.parametrize("name", kernel_checks.COMPILED)
 def test_through_the_compiler(name: str, outcome: Outcome) -> None:
     assert outcome("compiled")[name] == ""

@@ -120,7 +120,8 @@ def attend_slots(
         score = tl.where(slot < end, score, _NOTHING)
         higher = tl.maximum(top, score)
         fade = tl.exp(top - higher)
-        weight = tl.where(slot < end, tl.exp(score - higher), 0.0)
+        # Where a lane has seen no slot yet, this is 1, and nothing once the lanes are merged.
+        weight = tl.exp(score - higher)
         mass = mass * fade + weight
         found = found * fade + weight * value.to(tl.float32)
         top = higher

@@ -7,19 +7,26 @@ import os
 import triton
 import triton.language as tl
 
-__all__ = ["INTERPRETED", "add_product", "follow", "rounded", "wide"]
+__all__ = ["CAN_OVERLAP", "INTERPRETED", "add_product", "follow", "rounded", "wide"]
 
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") == "1")
 """Whether the kernels run under Triton's interpreter on a CPU, which cuts bfloat16 off instead of rounding it, and
 multiplies its bits where matrices are multiplied."""
+
+CAN_OVERLAP = hasattr(tl.extra.cuda, "gdc_wait")
+"""Whether this Triton knows programmatic dependent launch; 3.3 does not."""
+
+# Triton looks up every name of a kernel, also those of a branch that it leaves out.
+_wait_for_kernel_before = getattr(tl.extra.cuda, "gdc_wait", tl.debug_barrier)
+_let_next_kernel_start = getattr(tl.extra.cuda, "gdc_launch_dependents", tl.debug_barrier)
 
 
 @triton.jit
 def follow(chained: tl.constexpr):
     """Wait for the kernel before, where kernels may start before it has ended, and let the next one start."""
     if chained:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
+        _wait_for_kernel_before()
+        _let_next_kernel_start()
 
 
 @triton.jit

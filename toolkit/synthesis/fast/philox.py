@@ -37,7 +37,8 @@ def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Te
         c0, c2 = ((odd >> 32) & _WORD) ^ c1 ^ k0, ((even >> 32) & _WORD) ^ c3 ^ k1
         c1, c3 = odd & _WORD, even & _WORD
         k0, k1 = (k0 + PHILOX_KEYS[0]) & _WORD, (k1 + PHILOX_KEYS[1]) & _WORD
-    return torch.stack(torch.broadcast_tensors(c0, c1, c2, c3), -1)
+    # Ten rounds have mixed every word into every other: all four have the common shape.
+    return torch.stack((c0, c1, c2, c3), -1)
 
 
 def uniforms(words: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import triton
 from torch import Tensor
 
-from toolkit.errors import ToolkitFault
+from toolkit.errors import ToolkitFault, UsageError
 from toolkit.synthesis.fast.attention_kernels import attend_slots
+from toolkit.synthesis.fast.kernel_arithmetic import CAN_OVERLAP
 from toolkit.synthesis.fast.kernel_sizes import KernelSizes, power_of_two
 from toolkit.synthesis.fast.linear_kernels import dot_products, norm_rows, row_products, sum_frames
 from toolkit.synthesis.fast.operations import ChoiceRules
@@ -36,8 +38,13 @@ class TritonOperations:
 
         Args:
             chained: launch each kernel while the one before still runs (programmatic dependent launch, compute
-                capability 9.0 and later); the products then load their first weights before they wait for it.
+                capability 9.0 and later); the products of few rows then load weights before they wait for it.
+
+        Raises:
+            UsageError: ``chained`` with a Triton that does not know of it.
         """
+        if chained and not CAN_OVERLAP:
+            raise UsageError(f"Triton {triton.__version__} cannot overlap kernels; 3.4 and later can")
         self._sizes = sizes or KernelSizes()
         self._chained = chained
         # Part of no allocation that a captured graph makes: it must keep its place as long as the graph lives.
