@@ -187,6 +187,7 @@ def _resolved(speech: Speech) -> dict[str, object]:
         "dtype": model.dtype.value,
         "codec_dtype": model.codec_dtype.value,
         "text_table": model.text_table.value.split(":")[0],
+        "path": speech.path.value,
         "speaker": speaker_of(speech),
         "sampling": asdict(speech.sampling()),
     }

@@ -84,6 +84,7 @@ def measure_voice(voice: Voice, say: OnStep) -> dict[str, object]:
         "dtype": asdict(model.dtype),
         "codec_dtype": asdict(model.codec_dtype),
         "text_table": asdict(model.text_table),
+        "path": asdict(voice.speech.path),
         "notes": list(model.notes),
         "weight_bytes_per_frame": weight_bytes_per_frame(model.talker),
     }
@@ -230,4 +231,3 @@ def _device_events(voice: Voice, frames: int) -> Sequence[str]:
         voice.speak(frames)
         voice.wait()
     return [event.name for event in watched.events() or () if str(event.device_type).endswith("CUDA")]
-

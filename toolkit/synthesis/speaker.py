@@ -72,7 +72,7 @@ def load(
         offline_first: ask the hub only when the model is not on this machine.
         word_rule: how words are split; see docs/parity.md.
         path: "fast" (whole frames as CUDA graphs; on a CPU one by one, for tests), "plain" (operations one by one, with
-            the draws of the official package), "auto" (fast on a card, plain on a CPU).
+            the draws of the official package), "auto" (plain, until the fast path has been checked on cards).
         autocast: run the talker inside ``torch.autocast``, for comparison only: on BF16 weights it only costs time.
 
     Raises:
