@@ -17,6 +17,7 @@ from toolkit.synthesis.decoding import DecodeState, TorchBackend, generate
 from toolkit.synthesis.fast.backend import FastBackend, row_seeds
 from toolkit.synthesis.fast.capture import bucket_of, buckets_of
 from toolkit.synthesis.fast.engine import Engine
+from toolkit.synthesis.fast.mailbox import HostMailbox
 from toolkit.synthesis.fast.operations import PlainOperations
 from toolkit.synthesis.fast.path import choose_backend, choose_path
 from toolkit.synthesis.fast.prefill import padded_length
@@ -270,6 +271,19 @@ def test_later_generations_use_the_same_buffers_until_a_larger_one_comes(
     backend.release()
     generate(model.talker, prompts[:1], GREEDY, backend=backend)
     assert len(made) == 3
+
+
+def test_buffers_are_given_up_only_when_nothing_writes_to_them(
+    model: Loaded, prompts: list[Prompt], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[HostMailbox] = []
+    monkeypatch.setattr(HostMailbox, "settle", lambda mailbox: settled.append(mailbox))
+    backend = FastBackend(model.talker, ahead=2)
+    for tokens in (5, 4, 300):
+        next(generate(model.talker, prompts[:1], replace(GREEDY, max_new_tokens=tokens), backend=backend))
+    assert len(settled) == 1
+    backend.release()
+    assert len(settled) == 2
 
 
 def test_an_engine_refuses_what_would_spoil_its_buffers(model: Loaded, prompts: list[Prompt]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -54,6 +55,8 @@ class Engine:
         self.buffers = FrameBuffers.make(talker, size)
         on_card = talker.device.type == "cuda"
         self._mailbox: Mailbox = CudaMailbox(self.buffers) if on_card else HostMailbox(self.buffers)
+        # The allocator knows the buffers by the stream that they were made on and would give them away too early.
+        weakref.finalize(self, self._mailbox.settle).atexit = False
         self._recorder: Recorder = recorder or (EagerRecorder() if path.value == EAGER else GraphRecorder())
         with torch.inference_mode(False):
             self._angles = rotary_table(
@@ -192,10 +195,11 @@ class Engine:
         return work
 
     def _work(self, bucket: int) -> Callable[[], None]:
-        view, operations = self.buffers.first(bucket), self._operations
+        # Without the engine in it, so that the buffers go when the engine does and not when cycles are looked for.
+        parts = self._operations, self._weights, self._angles, self.buffers.first(bucket)
 
         def work() -> None:
-            run_frame(operations, self._weights, self._angles, view)
+            run_frame(*parts)
 
         return work
 

@@ -33,6 +33,9 @@ class Mailbox(Protocol):
     def hold(self, *tensors: Tensor) -> None:
         """Tensors of the caller that queued work reads; their memory is not reused before that is done."""
 
+    def settle(self) -> None:
+        """Wait for all that was queued; before the buffers are given up."""
+
     def before(self, tick: int) -> None:
         """Call before the frame is queued: its place in the ring must have been read."""
 
@@ -58,6 +61,9 @@ class HostMailbox:
 
     def hold(self, *tensors: Tensor) -> None:
         """Nothing is read later than now."""
+
+    def settle(self) -> None:
+        """Nothing is under way."""
 
     def before(self, tick: int) -> None:
         """Nothing to wait for."""
@@ -100,6 +106,11 @@ class CudaMailbox:
         """See :class:`Mailbox`."""
         for tensor in tensors:
             tensor.record_stream(self._frames)
+
+    def settle(self) -> None:
+        """See :class:`Mailbox`."""
+        self._frames.synchronize()
+        self._copies.synchronize()
 
     def before(self, tick: int) -> None:
         """See :class:`Mailbox`."""
