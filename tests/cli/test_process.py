@@ -71,11 +71,19 @@ def test_ctrl_c_gives_130_and_one_line(tmp_path: Path) -> None:
     slow = tmp_path / "pipe"
     os.mkfifo(slow)
     with subprocess.Popen(
-        command_line("diagnose", slow), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT
+        command_line("diagnose", slow),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        # A suite in the background of a shell ignores the signal, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
-        out, error = process.communicate(timeout=30)
+        try:
+            out, error = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert (process.returncode, out, error) == (130, b"", b"qwen-audio: interrupted\n")
 
 
