@@ -250,7 +250,7 @@ class _Run:
         torch.backends.cudnn.benchmark = self._cuda  # shapes never change here
         torch.backends.cudnn.benchmark_limit = 4  # all that cuDNN knows take a minute to try
         begun = time.monotonic()
-        step = _captured(self._step, self._device, log) if self._cuda else self._step
+        step = _captured(name, self._step, self._device, log) if self._cuda else self._step
         started = kept = time.monotonic()
         time_limit_s = max(1.0, time_limit_s - (started - begun))
         count = 0
@@ -307,7 +307,7 @@ def _cosine(share: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
 
 
-def _captured(step: Callable[[], None], device: torch.device, log: Log) -> Callable[[], None]:
+def _captured(name: str, step: Callable[[], None], device: torch.device, log: Log) -> Callable[[], None]:
     started = time.monotonic()
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream(device))
@@ -319,5 +319,5 @@ def _captured(step: Callable[[], None], device: torch.device, log: Log) -> Calla
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         step()
-    log(f"codec: captured after {time.monotonic() - started:.0f} s")
+    log(f"{name}: captured after {time.monotonic() - started:.0f} s")
     return graph.replay

@@ -52,19 +52,19 @@ _PARTS: dict[float, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Shares of a whole by percent, English and Chinese."""
 
-_INTERVALS: dict[int, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    1: (("a minor second",), ("小二度",)),
-    2: (("a major second", "a whole tone", "one whole tone"), ("大二度", "一个全音")),
-    3: (("a minor third",), ("小三度",)),
-    4: (("a major third", "two whole tones"), ("大三度", "两个全音")),
-    5: (("a fourth", "a perfect fourth"), ("纯四度",)),
-    6: (("a tritone", "three whole tones"), ("增四度", "三个全音")),
-    7: (("a fifth", "a perfect fifth"), ("纯五度",)),
-    8: (("a minor sixth",), ("小六度",)),
-    9: (("a major sixth",), ("大六度",)),
-    10: (("a minor seventh",), ("小七度",)),
-    11: (("a major seventh",), ("大七度",)),
-    12: (("an octave", "one octave", "a full octave"), ("一个八度", "八度")),
+_INTERVALS: dict[float, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    1.0: (("a minor second",), ("小二度",)),
+    2.0: (("a major second", "a whole tone", "one whole tone"), ("大二度", "一个全音")),
+    3.0: (("a minor third",), ("小三度",)),
+    4.0: (("a major third", "two whole tones"), ("大三度", "两个全音")),
+    5.0: (("a fourth", "a perfect fourth"), ("纯四度",)),
+    6.0: (("a tritone", "three whole tones"), ("增四度", "三个全音")),
+    7.0: (("a fifth", "a perfect fifth"), ("纯五度",)),
+    8.0: (("a minor sixth",), ("小六度",)),
+    9.0: (("a major sixth",), ("大六度",)),
+    10.0: (("a minor seventh",), ("小七度",)),
+    11.0: (("a major seventh",), ("大七度",)),
+    12.0: (("an octave", "one octave", "a full octave"), ("一个八度", "八度")),
 }
 """Intervals of twelve-tone equal temperament by semitones."""
 
@@ -117,7 +117,7 @@ def _named(quantity: str) -> dict[float, tuple[tuple[str, ...], tuple[str, ...]]
     if quantity in ("percent", "share"):
         return _PARTS
     if quantity == "semitones":
-        return {float(number): names for number, names in _INTERVALS.items()}
+        return _INTERVALS
     return _SECONDS if quantity == "seconds" else {}
 
 

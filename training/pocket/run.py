@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import torch
@@ -35,6 +36,17 @@ from training.pocket.speech import FRAME_SAMPLES, SAMPLE_RATE_HZ
 from training.pocket.talker_training import load_checkpoint, save_checkpoint, train
 
 __all__ = ["STAGES", "STAGE_ORDER", "main"]
+
+
+class _CodecTraining(TypedDict):
+    """What both trainings of the codec are told alike."""
+
+    time_limit_s: float
+    device: torch.device
+    seed: int
+    log: Callable[[str], None]
+    most_steps: int | None
+    keep: Callable[[Codec], None]
 
 
 class Run:
@@ -91,38 +103,16 @@ class Run:
             return
         data = self._corpus(self.folder.speech, self.plan.codec_shards)
         self.log(f"codec: {data.hours:.1f} h, {len(data.names)} labels")
-        codec = train_codec(
-            data,
-            self.plan.shape,
-            self.plan.codec,
-            time_limit_s=self.plan.codec_s,
-            device=self.device,
-            seed=self.plan.seed,
-            log=self.log,
-            most_steps=self.plan.most_steps,
-            keep=lambda unfinished: self._save_codec(unfinished, ".unfinished"),
-        )
-        self._level(codec, data)
-        self._save_codec(codec)
+        codec = train_codec(data, self.plan.shape, self.plan.codec, **self._codec_training())
+        self._finish_codec(codec, data)
 
     def refine(self) -> None:
         """The decoder alone, further, on codes that stay as they are: for when a talker was trained already."""
         data = self._corpus(self.folder.speech, min(self.plan.codec_shards, self.plan.shards))
         codec = self._codec()
-        refine_decoder(
-            codec,
-            data,
-            encode_corpus(codec, data, self.device),
-            self.plan.refining,
-            time_limit_s=self.plan.codec_s,
-            device=self.device,
-            seed=self.plan.seed,
-            log=self.log,
-            most_steps=self.plan.most_steps,
-            keep=lambda unfinished: self._save_codec(unfinished, ".unfinished"),
-        )
-        self._level(codec, data)
-        self._save_codec(codec)
+        codes = encode_corpus(codec, data, self.device)
+        refine_decoder(codec, data, codes, self.plan.refining, **self._codec_training())
+        self._finish_codec(codec, data)
 
     def codes(self) -> None:
         """Codes of everything."""
@@ -242,10 +232,21 @@ class Run:
     def _corpus(self, folder: Path, shards: int, *, with_waves: bool = True) -> Corpus:
         return Corpus(folder, range(shards), with_waves=with_waves)
 
-    def _level(self, codec: Codec, data: Corpus, count: int = 200) -> None:
+    def _codec_training(self) -> _CodecTraining:
+        return {
+            "time_limit_s": self.plan.codec_s,
+            "device": self.device,
+            "seed": self.plan.seed,
+            "log": self.log,
+            "most_steps": self.plan.most_steps,
+            "keep": lambda unfinished: self._save_codec(unfinished, ".unfinished"),
+        }
+
+    def _finish_codec(self, codec: Codec, data: Corpus, count: int = 200) -> None:
         step = max(1, len(data.utterances) // count)
         gain_db = calibrate_level(codec.eval(), data, range(0, len(data.utterances), step), self.device)
         self.log(f"codec: level raised by {gain_db:.2f} dB")
+        self._save_codec(codec)
 
     def _save_codec(self, codec: Codec, suffix: str = "") -> None:
         tensors = codec.file_tensors()
