@@ -154,6 +154,23 @@ def attention_in_one_part_agrees_at_ragged_lengths() -> None:
 
 
 @interpreted
+def attention_at_one_slot_of_all_rows_agrees_and_fills_what_it_is_given() -> None:
+    draw, ops = Draw(11), kernels()
+    angles = rotary_table(16, 1e6, 16, dtype=BRAIN, device=torch.device("cpu"))
+    qkv, gain = draw.normal(2, 8 * 16, dtype=BRAIN), draw.normal(16, dtype=BRAIN)
+    for slot in (0, 9):
+        keys, values = draw.normal(2, 2, 2, 16, 16, dtype=BRAIN)
+        fixed = (qkv, gain, gain, EPS, angles.cos, angles.sin)
+        where = torch.full((2,), slot, dtype=torch.int32)
+        wanted = ops.attend(*fixed, where, keys.clone(), values.clone(), 4)
+        for each in (ops, PLAIN):
+            out = torch.full((2, 64), torch.nan, dtype=BRAIN)
+            found = each.attend(*fixed, slot, keys.clone(), values.clone(), 4, out)
+            assert found is out
+            assert_close(found, wanted, slot)
+
+
+@interpreted
 def attention_in_parts_agrees_at_ragged_lengths() -> None:
     for dtype in (FLOAT, BRAIN):
         attention([69, 0, 31], 70, 4, 2, 16, dtype, attend_slots=8)
@@ -229,6 +246,17 @@ def same_choices(logits: Tensor, draw: Draw, seen: Tensor | None, banned: Tensor
     found, wanted = (each.choose(logits, rules, seeds, counters) for each in (kernels(), PLAIN))
     assert found.dtype == torch.int64
     assert found.tolist() == wanted.tolist()
+    table = draw.normal(logits.shape[1] + 3, 24, dtype=BRAIN)
+    column = torch.zeros(rows, 5, dtype=torch.int64)
+    given = logits.to(BRAIN), rules, seeds, counters
+    kept = [each.choose(*given, offset=11, out=column[:, at]) for at, each in enumerate((kernels(), PLAIN))]
+    vectors = [
+        each.choose_vectors(*given, table, offset=11, out=column[:, at])
+        for at, each in enumerate((kernels(), PLAIN), 2)
+    ]
+    assert kept[0].tolist() == kept[1].tolist() == column[:, 2].tolist() == column[:, 3].tolist()
+    assert torch.equal(vectors[0], vectors[1])
+    assert torch.equal(vectors[0], table[kept[0]])
 
 
 @interpreted
@@ -374,7 +402,7 @@ def attention_compiles_without_a_card() -> None:
     half = ("qkv", "q_gain", "k_gain", "cos", "sin", "keys", "values", "out")
     types = dict.fromkeys(half, "*bf16") | dict.fromkeys(("slots", "arrived"), "*i32")
     types |= dict.fromkeys(("partial", "tops"), "*fp32") | dict.fromkeys(("eps", "scale"), "fp32")
-    types |= dict.fromkeys(("key_rows", "key_heads"), "i32")
+    types |= dict.fromkeys(("slot_of_all", "key_rows", "key_heads"), "i32")
     for (capability, chained), splits in zip(cards(), (1, 32), strict=True):
         compile_kernel(
             attend_slots, capability, types, {"num_warps": 4}, heads=16, kv_heads=8, head_dim=128, padded_dim=128,
@@ -386,12 +414,14 @@ def attention_compiles_without_a_card() -> None:
 def choices_compile_without_a_card() -> None:
     from toolkit.synthesis.fast.sampling_kernels import choose_tokens
 
-    types = dict.fromkeys(("logits", "penalty", "temperature", "top_p"), "*fp32")
+    types = dict.fromkeys(("penalty", "temperature", "top_p"), "*fp32")
+    types |= dict.fromkeys(("logits", "table", "vectors"), "*bf16")
     types |= dict.fromkeys(("seen", "banned", "greedy"), "*u8") | dict.fromkeys(("seeds", "counters", "out"), "*i64")
+    types |= {"top_k": "*i32"} | dict.fromkeys(("banned_stride", "offset", "out_stride"), "i32")
     for (capability, chained), vocab in zip(cards(), (2048, 3072), strict=True):
         compile_kernel(
-            choose_tokens, capability, types | {"top_k": "*i32", "banned_stride": "i32"}, {"num_warps": 4},
-            vocab=vocab, block=4096, has_seen=True, has_banned=True, chained=chained,
+            choose_tokens, capability, types, {"num_warps": 4}, vocab=vocab, block=4096, has_seen=True,
+            has_banned=True, width=1024, padded_width=1024, chained=chained,
         )  # fmt: skip
 
 

@@ -77,7 +77,9 @@ class ForcedOperations(PlainOperations):
         self._eos, self._vocab, self._ends, self._draws = eos, vocab, ends or {}, draws
         self.broken: BaseException | None = None
 
-    def choose(self, logits: Tensor, rules: Any, seeds: Tensor, counters: Tensor) -> Tensor:
+    def choose(
+        self, logits: Tensor, rules: Any, seeds: Tensor, counters: Tensor, *, offset: int = 0, out: Tensor | None = None
+    ) -> Tensor:
         if self.broken is not None:
             broken, self.broken = self.broken, None
             raise broken
@@ -88,7 +90,8 @@ class ForcedOperations(PlainOperations):
             logits = logits.clone()
             logits[:, self._eos] = torch.where(ends, 1e4, -1e4)
         if self._draws:
-            return super().choose(logits, rules, seeds, counters)
+            return super().choose(logits, rules, seeds, counters, offset=offset, out=out)
         if rules.seen is not None:
             logits = penalised(logits, rules.seen, float(rules.penalty[0]))
-        return (logits if rules.banned is None else logits.masked_fill(rules.banned, -math.inf)).argmax(-1)
+        chosen = (logits if rules.banned is None else logits.masked_fill(rules.banned, -math.inf)).argmax(-1)
+        return chosen if out is None else out.copy_(chosen)

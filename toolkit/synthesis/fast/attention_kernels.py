@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from toolkit.synthesis.fast.kernel_arithmetic import follow, rounded, wide
+from toolkit.synthesis.fast.kernel_arithmetic import begin, follow, rounded, wide
 
 __all__ = ["attend_slots"]
 
@@ -33,7 +33,7 @@ def _roped(here, there, gain, other_gain, cos, sin, eps, head_dim: tl.constexpr,
     return rounded(rounded(here * cos, dtype) + rounded(there * sin, dtype), dtype)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["slot_of_all"])
 def attend_slots(
     qkv,
     q_gain,
@@ -49,6 +49,7 @@ def attend_slots(
     arrived,
     eps,
     scale,
+    slot_of_all,
     key_rows,
     key_heads,
     heads: tl.constexpr,
@@ -68,9 +69,11 @@ def attend_slots(
     Args:
         partial, tops: float32, room for sums, and for maxima and weights, of every split.
         arrived: int32 per row and key head, zeros; zeros again afterwards.
+        slot_of_all: the slot of every row; below 0: each has its own in ``slots``.
         key_rows, key_heads: strides of the caches' rows and key heads, in numbers.
     """
     dtype = qkv.dtype.element_ty
+    begin(chained)
     group: tl.constexpr = heads // kv_heads
     row, key_head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     member = tl.arange(0, padded_group)[None, :, None]
@@ -81,13 +84,15 @@ def attend_slots(
     head = key_head * group + member
     query_mask = (member < group) & inside
     follow(chained)
-    position = tl.load(slots + row)
+    position = slot_of_all
+    if slot_of_all < 0:
+        position = tl.load(slots + row)
     span = ((position + splits - 1) // splits + block_slots - 1) // block_slots * block_slots
-    begin = split * span
-    end = tl.minimum(begin + span, position)
+    first = split * span
+    end = tl.minimum(first + span, position)
     cache = row.to(tl.int64) * key_rows + key_head.to(tl.int64) * key_heads
     # All that is read comes first, also the first slots: loads behind a reduction would wait for it.
-    slot = begin + lane
+    slot = first + lane
     key = tl.load(keys + cache + slot * head_dim + column, mask=(slot < end) & inside, other=0.0)
     value = tl.load(values + cache + slot * head_dim + column, mask=(slot < end) & inside, other=0.0)
     line = qkv + row * ((heads + 2 * kv_heads) * head_dim)
@@ -111,7 +116,7 @@ def attend_slots(
     top = tl.where(here, tl.sum(query * new_key, axis=2, keep_dims=True) * scale, _NOTHING)
     mass = tl.where(here & (member >= 0), 1.0, 0.0)
     found = tl.where(here & (member >= 0), new_value, 0.0)
-    for start in range(begin, end, block_slots):
+    for start in range(first, end, block_slots):
         slot = start + lane
         ahead = slot + block_slots
         next_key = tl.load(keys + cache + ahead * head_dim + column, mask=(ahead < end) & inside, other=0.0)

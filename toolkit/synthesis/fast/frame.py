@@ -34,10 +34,11 @@ def run_frame(operations: Operations, weights: FrameWeights, angles: Angles, buf
         buffers: views of as many rows as are to run.
     """
     alive, norm = buffers.alive, weights.talker.norm
-    logits = operations.norm_linear(buffers.last, norm, weights.talker.eps, weights.head).float()
+    logits = operations.norm_linear(buffers.last, norm, weights.talker.eps, weights.head)
     banned = weights.bans.index_select(0, (buffers.frames < MIN_NEW_TOKENS).long())
     rules = _rules(buffers.talker_rules, buffers.penalty, buffers.seen, banned)
-    chosen = operations.choose(logits, rules, buffers.seeds, buffers.frames * CODE_GROUPS)
+    counters = buffers.frames * CODE_GROUPS
+    chosen = operations.choose(logits, rules, buffers.seeds, counters)
     first = chosen.masked_fill(~alive, weights.eos)
     place = first[:, None]
     buffers.seen.scatter_(1, place, buffers.seen.gather(1, place) | alive[:, None])
@@ -45,7 +46,7 @@ def run_frame(operations: Operations, weights: FrameWeights, angles: Angles, buf
     goes_on = alive & (first != weights.eos)
     made = goes_on & (buffers.frames < buffers.limits)
     hidden = operations.norm(buffers.last, norm, weights.talker.eps)
-    codes = _predict(operations, weights, buffers, hidden, first)
+    codes = _predict(operations, weights, buffers, hidden, first, counters)
     _report(buffers, codes, made, goes_on)
 
     text = buffers.trail[buffers.row_numbers, torch.minimum(buffers.frames, buffers.trail_ends)]
@@ -61,33 +62,34 @@ def run_frame(operations: Operations, weights: FrameWeights, angles: Angles, buf
 
 
 def _predict(
-    operations: Operations, weights: FrameWeights, buffers: FrameBuffers, hidden: Tensor, first: Tensor
-) -> Tensor:
-    """The sixteen codes, int64 ``[rows, 16]``, from the talker's normed hidden state and the first of them."""
-    stack, counters = weights.predictor, buffers.frames * CODE_GROUPS
-    slots = torch.zeros_like(buffers.lengths)
-    rules = _rules(buffers.predictor_rules, torch.ones_like(buffers.penalty), None, None)
-    x = _first_pass(operations, weights, buffers, hidden, first, slots)
-    slots = slots + 1
-    codes = [first]
-    for group, head in enumerate(weights.heads, 1):
-        if group > 1:
-            slots = slots + 1
-            x = functional.embedding(codes[-1] + weights.starts[group - 1], weights.inputs)
-            for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
-                x = _layer(operations, stack, layer, x, weights.angles, slots, keys, values)
-        logits = operations.norm_linear(x, stack.norm, stack.eps, head).float()
-        codes.append(operations.choose(logits, rules, buffers.seeds, counters + group))
-    return torch.stack(codes, 1)
-
-
-def _first_pass(
     operations: Operations,
     weights: FrameWeights,
     buffers: FrameBuffers,
     hidden: Tensor,
     first: Tensor,
-    slots: Tensor,
+    counters: Tensor,
+) -> Tensor:
+    """The sixteen codes, int64 ``[rows, 16]``, from the talker's normed hidden state and the first of them."""
+    stack, last = weights.predictor, CODE_GROUPS - 1
+    rules = _rules(buffers.predictor_rules, buffers.no_penalty, None, None)
+    codes = first.new_empty(first.shape[0], CODE_GROUPS)
+    codes[:, 0] = first
+    x = _first_pass(operations, weights, buffers, hidden, first)
+    for group, head in enumerate(weights.heads, 1):
+        if group > 1:
+            for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
+                x = _layer(operations, stack, layer, x, weights.angles, group, keys, values)
+        logits = operations.norm_linear(x, stack.norm, stack.eps, head)
+        asked = logits, rules, buffers.seeds, counters
+        if group < last:
+            x = operations.choose_vectors(*asked, weights.following[group], offset=group, out=codes[:, group])
+        else:
+            operations.choose(*asked, offset=group, out=codes[:, group])
+    return codes
+
+
+def _first_pass(
+    operations: Operations, weights: FrameWeights, buffers: FrameBuffers, hidden: Tensor, first: Tensor
 ) -> Tensor:
     """Slots 0 and 1, the hidden state and the first code: at once where a product takes as many rows, so that the
     weights are read once for both."""
@@ -97,24 +99,33 @@ def _first_pass(
         start = weights.projection(start)
     second = functional.embedding(first, weights.inputs)
     if 2 * count > MOST_ROWS:
-        for x, at in ((start, slots), (second, slots + 1)):
+        for x, at in ((start, 0), (second, 1)):
             for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
                 x = _layer(operations, stack, layer, x, angles, at, keys, values)
         return x
     x = torch.cat((start, second))
     for layer, keys, values in zip(stack.layers, buffers.predictor_keys, buffers.predictor_values, strict=True):
         qkv = operations.norm_linear(x, layer.input_gain, stack.eps, layer.qkv)
-        found = [
+        found = qkv.new_empty(2 * count, layer.out.shape[1])
+        for at, rows in enumerate((slice(0, count), slice(count, 2 * count))):
             operations.attend(
-                part, layer.q_gain, layer.k_gain, stack.eps, angles.cos, angles.sin, at, keys, values, stack.heads
+                qkv[rows],
+                layer.q_gain,
+                layer.k_gain,
+                stack.eps,
+                angles.cos,
+                angles.sin,
+                at,
+                keys,
+                values,
+                stack.heads,
+                found[rows],
             )
-            for part, at in ((qkv[:count], slots), (qkv[count:], slots + 1))
-        ]
         if layer is stack.layers[-1]:
             # Of the last layer nothing is read at slot 0 but its key and value.
-            x = _rest(operations, stack, layer, x[count:], found[1])
+            x = _rest(operations, stack, layer, x[count:], found[count:])
         else:
-            x = _rest(operations, stack, layer, x, torch.cat(found))
+            x = _rest(operations, stack, layer, x, found)
     return x
 
 
@@ -124,7 +135,7 @@ def _layer(
     layer: LayerWeights,
     x: Tensor,
     angles: Angles,
-    slots: Tensor,
+    slots: Tensor | int,
     keys: Tensor,
     values: Tensor,
 ) -> Tensor:

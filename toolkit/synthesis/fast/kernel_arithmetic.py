@@ -7,7 +7,7 @@ import os
 import triton
 import triton.language as tl
 
-__all__ = ["CAN_OVERLAP", "INTERPRETED", "add_product", "follow", "rounded", "wide"]
+__all__ = ["CAN_OVERLAP", "INTERPRETED", "add_product", "begin", "follow", "rounded", "wide"]
 
 INTERPRETED = tl.constexpr(os.environ.get("TRITON_INTERPRET", "0") == "1")
 """Whether the kernels run under Triton's interpreter on a CPU, which cuts bfloat16 off instead of rounding it, and
@@ -22,11 +22,20 @@ _let_next_kernel_start = getattr(tl.extra.cuda, "gdc_launch_dependents", tl.debu
 
 
 @triton.jit
+def begin(chained: tl.constexpr):
+    """Let the next kernel start beside this one, where kernels may do so: it waits for the end of this one by itself.
+
+    All programs of a kernel have begun before the first of the next one does, so that none waits for a place.
+    """
+    if chained:
+        _let_next_kernel_start()
+
+
+@triton.jit
 def follow(chained: tl.constexpr):
-    """Wait for the kernel before, where kernels may start before it has ended, and let the next one start."""
+    """Wait until the kernel before has ended and its results can be seen, where this one may have started earlier."""
     if chained:
         _wait_for_kernel_before()
-        _let_next_kernel_start()
 
 
 @triton.jit

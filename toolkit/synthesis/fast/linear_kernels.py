@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from toolkit.synthesis.fast.kernel_arithmetic import add_product, follow, rounded, wide
+from toolkit.synthesis.fast.kernel_arithmetic import add_product, begin, follow, rounded, wide
 
 __all__ = ["dot_products", "norm_rows", "row_products", "sum_frames"]
 
@@ -84,6 +84,7 @@ def row_products(
     Tiles are ``[rows, outputs, inputs]`` from the load on, so that no step has to move values between threads.
     """
     dtype = x.dtype.element_ty
+    begin(chained)
     row = tl.arange(0, padded_rows)[:, None, None]
     place = tl.program_id(0) * block_outputs + tl.arange(0, block_outputs)[None, :, None]
     column = tl.arange(0, block_inputs)[None, None, :]
@@ -166,19 +167,20 @@ def dot_products(
         partial: float32, room for a tile (two with a gate) of every program.
         arrived: int32 per block of outputs, zeros; zeros again afterwards.
     """
+    begin(chained)
     tile = tl.program_id(0)
     place = tile * block_outputs + tl.arange(0, block_outputs)[:, None]
     row = tl.arange(0, padded_rows)[None, :]
     column = tl.arange(0, block_inputs)
     share: tl.constexpr = ((inputs + block_inputs - 1) // block_inputs + splits - 1) // splits * block_inputs
-    begin = tl.program_id(1) * share
+    first = tl.program_id(1) * share
     total = tl.zeros((block_outputs, padded_rows), tl.float32)
     rest = total
     follow(chained)
     beside = 0.0
     if added:
         beside = wide(residual + row * outputs + place, (row < rows) & (place < outputs))
-    for start in range(begin, tl.minimum(begin + share, inputs), block_inputs):
+    for start in range(first, tl.minimum(first + share, inputs), block_inputs):
         here = start + column
         value = tl.load(x + row * inputs + here[:, None], mask=(row < rows) & (here[:, None] < inputs), other=0.0)
         across = here[None, :]
@@ -215,6 +217,7 @@ def dot_products(
 def norm_rows(x, gain, out, eps, inputs: tl.constexpr, block: tl.constexpr, chained: tl.constexpr):
     """RMS norm. Grid: rows."""
     dtype = x.dtype.element_ty
+    begin(chained)
     column = tl.arange(0, block)
     here = tl.program_id(0) * inputs + column
     gains = wide(gain + column, column < inputs)
@@ -239,6 +242,7 @@ def sum_frames(
 ):
     """Sum of the embeddings of a frame's codes, plus the text vector. Grid: rows, blocks of columns."""
     dtype = table.dtype.element_ty
+    begin(chained)
     row = tl.program_id(0)
     column = tl.program_id(1) * block + tl.arange(0, block)
     group = tl.arange(0, padded_groups)

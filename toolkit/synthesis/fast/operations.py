@@ -90,10 +90,11 @@ class Operations(Protocol):
         eps: float,
         cos: Tensor,
         sin: Tensor,
-        slots: Tensor,
+        slots: Tensor | int,
         keys: Tensor,
         values: Tensor,
         heads: int,
+        out: Tensor | None = None,
     ) -> Tensor:
         """Attention of one new position of each row over all positions of that row so far, itself included.
 
@@ -101,22 +102,46 @@ class Operations(Protocol):
             qkv: ``[M, (heads + 2 * kv_heads) * D]``: queries, keys, values.
             q_gain, k_gain: gains of the norms of queries and keys, ``[D]``.
             cos, sin: angles of positions, ``[P, D]``, as ``layers.rotary_table`` makes them.
-            slots: the position of each row, int32 ``[M]``; it is the slot that is written.
+            slots: the position of each row, int32 ``[M]``, or of all of them; it is the slot that is written.
             keys, values: ``[M, kv_heads, S, D]``; slot ``slots[m]`` of row ``m`` is written in place, the slots before
                 it are read. What lies behind is not looked at, but must be finite.
+            out: where the result goes; new memory unless given.
 
         Returns:
             ``[M, heads * D]``.
         """
 
-    def choose(self, logits: Tensor, rules: ChoiceRules, seeds: Tensor, counters: Tensor) -> Tensor:
-        """One token a row, int64 ``[M]``, from float32 ``[M, vocab]``, in the order of ``sampling.py``.
+    def choose(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """One token a row, int64 ``[M]``, from ``[M, vocab]``, in float32 and in the order of ``sampling.py``.
 
         Penalty, ban, temperature, top-k (what ties with the last stays), top-p (the token that crosses the bound stays;
         of tokens that tie there the first ones go), then the draw: the token whose logit plus Gumbel noise is largest.
-        The noise follows from ``(seed, counter, token)`` alone (``philox.token_uniforms``; both int64 ``[M]``), so that
-        the rows beside it never change what a row draws.
+        The noise follows from ``(seed, counter + offset, token)`` alone (``philox.token_uniforms``; both int64
+        ``[M]``), so that the rows beside it never change what a row draws. ``out``, also a column of a table, takes the
+        tokens instead of new memory.
         """
+
+    def choose_vectors(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        table: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """:meth:`choose`, and the rows of ``table`` ``[vocab or more, W]`` that belong to the tokens: ``[M, W]``."""
 
     def frame_input(self, codes: Tensor, table: Tensor, starts: Tensor, text: Tensor) -> Tensor:
         """Sum of the rows ``starts + codes`` of ``[R, W]``, added up in float32 and rounded once, plus ``text``.
@@ -157,13 +182,16 @@ class PlainOperations:
         eps: float,
         cos: Tensor,
         sin: Tensor,
-        slots: Tensor,
+        slots: Tensor | int,
         keys: Tensor,
         values: Tensor,
         heads: int,
+        out: Tensor | None = None,
     ) -> Tensor:
         """See :class:`Operations`; all ``S`` slots are read, behind a mask."""
         rows, kv_heads, limit, head_dim = keys.shape
+        if isinstance(slots, int):
+            slots = torch.full((rows,), slots, device=qkv.device)
         split = qkv.view(rows, heads + 2 * kv_heads, head_dim)
         here = slots.long()
         angles = Angles(cos[here][:, None], sin[here][:, None])
@@ -174,18 +202,44 @@ class PlainOperations:
         visible = torch.arange(limit, device=qkv.device) <= here[:, None]
         grouped = queries.reshape(rows, kv_heads, heads // kv_heads, head_dim)
         found = functional.scaled_dot_product_attention(grouped, keys, values, attn_mask=visible[:, None, None])
-        return found.reshape(rows, heads * head_dim)
+        found = found.reshape(rows, heads * head_dim)
+        return found if out is None else out.copy_(found)
 
-    def choose(self, logits: Tensor, rules: ChoiceRules, seeds: Tensor, counters: Tensor) -> Tensor:
+    def choose(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
         """See :class:`Operations`."""
+        logits = logits.float()
         if rules.seen is not None:
             penalty = rules.penalty[:, None]
             logits = torch.where(rules.seen, torch.where(logits < 0, logits * penalty, logits / penalty), logits)
         if rules.banned is not None:
             logits = logits.masked_fill(rules.banned, -math.inf)
         warped = _nucleus(_largest(logits / rules.temperature[:, None], rules.top_k), rules.top_p)
-        noise = -torch.log(-torch.log(token_uniforms(seeds, counters, logits.shape[1])))
-        return torch.where(rules.greedy, logits.argmax(-1), (warped + noise).argmax(-1))
+        noise = -torch.log(-torch.log(token_uniforms(seeds, counters + offset, logits.shape[1])))
+        chosen = torch.where(rules.greedy, logits.argmax(-1), (warped + noise).argmax(-1))
+        return chosen if out is None else out.copy_(chosen)
+
+    def choose_vectors(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        table: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """See :class:`Operations`."""
+        return functional.embedding(self.choose(logits, rules, seeds, counters, offset=offset, out=out), table)
 
     def frame_input(self, codes: Tensor, table: Tensor, starts: Tensor, text: Tensor) -> Tensor:
         """See :class:`Operations`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from toolkit.synthesis.fast.kernel_arithmetic import follow
+from toolkit.synthesis.fast.kernel_arithmetic import begin, follow
 from toolkit.synthesis.fast.philox import PHILOX_KEYS, PHILOX_MULTIPLIERS, PHILOX_ROUNDS
 
 __all__ = ["choose_tokens"]
@@ -102,7 +102,27 @@ def _nucleus(logits, top_p):
     return tl.where(dropped, -_INFINITY, logits)
 
 
-@triton.jit(do_not_specialize=["banned_stride"])
+@triton.jit
+def _drawn(value, noise, k):
+    """The token with the largest sum of logit and noise among those that top-k leaves: fewer than ``k`` logits are
+    larger than theirs.
+
+    The bound is not looked for; the token with the largest sum of all is asked for its rank. If it has to go, so has
+    each whose logit is no larger. Of a peaked distribution the first is nearly always one that may stay; of a flat one
+    each round leaves about half of those that are to go.
+    """
+    token = tl.arange(0, value.shape[0])
+    noisy = value + noise
+    chosen = tl.argmax(noisy, axis=0)
+    logit = tl.max(tl.where(token == chosen, value, -_INFINITY), axis=0)
+    while tl.sum((value > logit).to(tl.int32), axis=0) >= k:
+        noisy = tl.where(value <= logit, -_INFINITY, noisy)
+        chosen = tl.argmax(noisy, axis=0)
+        logit = tl.max(tl.where(token == chosen, value, -_INFINITY), axis=0)
+    return chosen
+
+
+@triton.jit(do_not_specialize=["banned_stride", "offset"])
 def choose_tokens(
     logits,
     seen,
@@ -115,24 +135,34 @@ def choose_tokens(
     seeds,
     counters,
     out,
+    table,
+    vectors,
+    offset,
+    out_stride,
     banned_stride,
     vocab: tl.constexpr,
     block: tl.constexpr,
     has_seen: tl.constexpr,
     has_banned: tl.constexpr,
+    width: tl.constexpr,
+    padded_width: tl.constexpr,
     chained: tl.constexpr,
 ):
     """One token of each row, see ``Operations.choose``. Grid: rows.
 
     Args:
         seen, banned, greedy: bytes, 0 or 1.
+        table, vectors: a row of ``width`` of the one is copied to the other for the token; not if ``width`` is 0.
+        offset: added to the counters.
+        out_stride: numbers from one row's token to the next one's.
         banned_stride: bytes from one row's bans to the next one's; 0 where all rows share them.
     """
+    begin(chained)
     row = tl.program_id(0)
     token = tl.arange(0, block)
     inside = token < vocab
     follow(chained)
-    value = tl.load(logits + row * vocab + token, mask=inside, other=-_INFINITY)
+    value = tl.load(logits + row * vocab + token, mask=inside, other=-_INFINITY).to(tl.float32)
     if has_seen:
         again = tl.load(seen + row * vocab + token, mask=inside, other=0) != 0
         factor = tl.zeros_like(value) + tl.load(penalty + row)
@@ -142,13 +172,23 @@ def choose_tokens(
         value = tl.where(ban, -_INFINITY, value)
     if tl.load(greedy + row) == 0:
         value = tl.div_rn(value, tl.zeros_like(value) + tl.load(temperature + row))
+        noise = _noise(tl.load(seeds + row), tl.load(counters + row) + offset, block)
         k = tl.load(top_k + row)
-        if (k > 0) & (k < vocab):
-            keys = _keys(value)
-            value = tl.where(keys >= _top_k_key(keys, k), value, -_INFINITY)
+        k = tl.where(k > 0, k, block)
         p = tl.load(top_p + row)
         if p < 1.0:
-            value = _nucleus(value, p)
-        value += _noise(tl.load(seeds + row), tl.load(counters + row), block)
+            if k < vocab:
+                keys = _keys(value)
+                value = tl.where(keys >= _top_k_key(keys, k), value, -_INFINITY)
+            chosen = tl.argmax(_nucleus(value, p) + noise, axis=0)
+        else:
+            chosen = _drawn(value, noise, k)
+    else:
+        chosen = tl.argmax(value, axis=0)
     # A row of NaN must not point behind the table that its token is looked up in.
-    tl.store(out + row, tl.minimum(tl.argmax(value, axis=0), vocab - 1).to(tl.int64))
+    chosen = tl.minimum(chosen, vocab - 1)
+    tl.store(out + row * out_stride, chosen.to(tl.int64))
+    if width > 0:
+        column = tl.arange(0, padded_width)
+        vector = tl.load(table + chosen.to(tl.int64) * width + column, mask=column < width, other=0.0)
+        tl.store(vectors + row * width + column, vector, mask=column < width)

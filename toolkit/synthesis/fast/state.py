@@ -101,9 +101,9 @@ class FrameBuffers:
 
     Slot ``p`` of a row holds position ``p`` of its sequence. ``last`` is the talker's newest output ``[rows, hidden]``
     before its final norm; ``lengths`` (int32) counts filled slots, ``frames`` (int64) finished frames, ``limits``
-    (int64) the most of them. ``trail`` ``[rows, steps + 1, hidden]`` holds the text vectors and behind them the pad
-    vector, which lies at ``trail_ends`` (int64). ``codes`` int64 ``[ring, rows, 16]`` and ``status`` int8 ``[ring,
-    rows]`` take turns by ``tick`` (int64 ``[1]``, the frames of the whole batch so far).
+    (int64) the most of them; ``no_penalty`` is all ones. ``trail`` ``[rows, steps + 1, hidden]`` holds the text vectors
+    and behind them the pad vector, which lies at ``trail_ends`` (int64). ``codes`` int64 ``[ring, rows, 16]`` and
+    ``status`` int8 ``[ring, rows]`` take turns by ``tick`` (int64 ``[1]``, the frames of the whole batch so far).
     """
 
     keys: Tensor
@@ -118,6 +118,7 @@ class FrameBuffers:
     seeds: Tensor
     seen: Tensor
     penalty: Tensor
+    no_penalty: Tensor
     talker_rules: RuleBuffers
     predictor_rules: RuleBuffers
     trail: Tensor
@@ -153,6 +154,7 @@ class FrameBuffers:
                 seeds=zeros(rows, dtype=torch.int64),
                 seen=zeros(rows, config.talker.vocab, dtype=torch.bool),
                 penalty=torch.ones(rows, dtype=torch.float32, device=device),
+                no_penalty=torch.ones(rows, dtype=torch.float32, device=device),
                 talker_rules=RuleBuffers.make(rows, device),
                 predictor_rules=RuleBuffers.make(rows, device),
                 trail=zeros(rows, size.trail + 1, config.talker.decoder.hidden, dtype=wide),
@@ -211,7 +213,7 @@ class FrameBuffers:
     def move(self, source: int, target: int) -> None:
         """Let the sequence of one row go on in another, and take the first one back."""
         for name, value in self._by_row():
-            if name not in ("codes", "status", "row_numbers", "predictor_keys", "predictor_values"):
+            if name not in ("codes", "status", "row_numbers", "no_penalty", "predictor_keys", "predictor_values"):
                 axis = _axis(name)
                 value.select(axis, target).copy_(value.select(axis, source))
         for rules in (self.talker_rules, self.predictor_rules):

@@ -80,13 +80,15 @@ class TritonOperations:
         eps: float,
         cos: Tensor,
         sin: Tensor,
-        slots: Tensor,
+        slots: Tensor | int,
         keys: Tensor,
         values: Tensor,
         heads: int,
+        out: Tensor | None = None,
     ) -> Tensor:
         """See ``Operations``."""
-        _check_whole(qkv, q_gain, k_gain, cos, sin, slots, keys[0, 0], values[0, 0])
+        given = [each for each in (slots, out) if isinstance(each, Tensor)]
+        _check_whole(qkv, q_gain, k_gain, cos, sin, keys[0, 0], values[0, 0], *given)
         if keys.stride() != values.stride():
             raise ToolkitFault(f"keys and values must be laid out alike: strides {keys.stride()}, {values.stride()}")
         rows, kv_heads, limit, head_dim = keys.shape
@@ -95,7 +97,8 @@ class TritonOperations:
         sizes = self._sizes
         splits = sizes.attend_parts(groups, limit)
         padded_group, padded_dim = power_of_two(heads // kv_heads), power_of_two(head_dim)
-        out = qkv.new_empty(rows, heads * head_dim)
+        if out is None:
+            out = qkv.new_empty(rows, heads * head_dim)
         room = groups * splits * padded_group if splits > 1 else 0
         attend_slots[(rows, kv_heads, splits)](
             qkv,
@@ -103,7 +106,7 @@ class TritonOperations:
             k_gain,
             cos,
             sin,
-            slots,
+            slots if isinstance(slots, Tensor) else self._arrived,
             keys,
             values,
             out,
@@ -112,6 +115,7 @@ class TritonOperations:
             self._arrived,
             eps,
             head_dim**-0.5,
+            slots if isinstance(slots, int) else -1,
             keys.stride(0),
             keys.stride(1),
             heads,
@@ -126,14 +130,55 @@ class TritonOperations:
         )
         return out
 
-    def choose(self, logits: Tensor, rules: ChoiceRules, seeds: Tensor, counters: Tensor) -> Tensor:
+    def choose(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
         """See ``Operations``."""
+        out = torch.empty_like(counters) if out is None else out
+        self._choose(logits, rules, seeds, counters, offset, out, None, None)
+        return out
+
+    def choose_vectors(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        table: Tensor,
+        *,
+        offset: int = 0,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """See ``Operations``."""
+        out = torch.empty_like(counters) if out is None else out
+        vectors = table.new_empty(logits.shape[0], table.shape[1])
+        self._choose(logits, rules, seeds, counters, offset, out, table, vectors)
+        return vectors
+
+    def _choose(
+        self,
+        logits: Tensor,
+        rules: ChoiceRules,
+        seeds: Tensor,
+        counters: Tensor,
+        offset: int,
+        out: Tensor,
+        table: Tensor | None,
+        vectors: Tensor | None,
+    ) -> None:
         rows, vocab = logits.shape
         if vocab > MOST_TOKENS:
             raise ToolkitFault(f"a row of {vocab} logits is too long for one program; {MOST_TOKENS} fit")
         given = (rules.penalty, rules.greedy, rules.temperature, rules.top_k, rules.top_p, seeds, counters)
-        _check_whole(logits, *given, *(extra for extra in (rules.seen, rules.banned) if extra is not None))
-        out = torch.empty_like(counters)
+        _check_whole(logits, *given, *(extra for extra in (rules.seen, rules.banned, table) if extra is not None))
+        width = 0 if table is None else table.shape[1]
         greedy = rules.greedy.view(torch.uint8)
         seen, banned = rules.seen, rules.banned
         choose_tokens[(rows,)](
@@ -148,15 +193,20 @@ class TritonOperations:
             seeds,
             counters,
             out,
+            logits if table is None else table,
+            logits if vectors is None else vectors,
+            offset,
+            out.stride(0),
             vocab if banned is not None and banned.dim() == 2 else 0,
             vocab,
             max(4, power_of_two(vocab)),
             seen is not None,
             banned is not None,
+            width,
+            max(1, power_of_two(width)),
             self._chained,
             **self._options(self._sizes.choose_warps),
         )
-        return out
 
     def frame_input(self, codes: Tensor, table: Tensor, starts: Tensor, text: Tensor) -> Tensor:
         """See ``Operations``."""

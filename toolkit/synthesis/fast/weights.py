@@ -63,9 +63,10 @@ class StackWeights:
 class FrameWeights:
     """All that a frame reads and never writes.
 
-    ``starts`` (int64 ``[16]``) are the rows of ``table`` and ``inputs`` at which the codebooks begin; ``bans`` (bool
-    ``[2, vocabulary]``) what the talker must not choose: row 0 from the third frame on, row 1 before, when the end of
-    speech is banned as well. ``angles`` are those of the predictor's sixteen positions.
+    ``starts`` (int64 ``[16]``) are the rows of ``table`` and ``inputs`` at which the codebooks begin, ``following``
+    what of ``inputs`` begins there; ``bans`` (bool ``[2, vocabulary]``) what the talker must not choose: row 0 from the
+    third frame on, row 1 before, when the end of speech is banned as well. ``angles`` are those of the predictor's
+    sixteen positions.
     """
 
     talker: StackWeights
@@ -75,6 +76,7 @@ class FrameWeights:
     projection: Linear | None
     table: Tensor
     inputs: Tensor
+    following: tuple[Tensor, ...]
     starts: Tensor
     bans: Tensor
     angles: Angles
@@ -100,6 +102,7 @@ class FrameWeights:
             projection=predictor.projection,
             table=talker.codes.table,
             inputs=predictor.inputs,
+            following=tuple(predictor.inputs[start:] for start in talker.codes.offsets.tolist()[:-1]),
             starts=talker.codes.offsets,
             bans=banned.to(talker.device),
             angles=rotary_table(shape.head_dim, shape.rope_theta, CODE_GROUPS, dtype=norm.dtype, device=norm.device),
