@@ -190,9 +190,7 @@ class RecordingBackend(TorchBackend):
 
 def settings_of(case: GoldenCase, repetition_penalty: float = 1.05) -> DecodeSettings:
     """Greedy, as all goldens are."""
-    return DecodeSettings(
-        repetition_penalty=repetition_penalty, max_new_tokens=case.max_new_tokens
-    ).greedy()
+    return DecodeSettings(repetition_penalty=repetition_penalty, max_new_tokens=case.max_new_tokens).greedy()
 
 
 def make_prompts(builder: PromptBuilder, case: GoldenCase, voices: Voices) -> list[Prompt]:

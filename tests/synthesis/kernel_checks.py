@@ -120,7 +120,7 @@ def a_product_of_64_rows_agrees() -> None:
 
 @interpreted
 def parts_of_a_sum_leave_their_counters_at_zero() -> None:
-    ops = kernels(dot_outputs=16, dot_input_bytes=32, attend_slots=4)
+    ops = kernels(dot_outputs=16, dot_input_bytes=32, attend_slots=4, short_limit=1)
     draw = Draw(3)
     x, weight, residual = draw.normal(6, 64), draw.normal(32, 64), draw.normal(6, 32)
     first = ops.linear_residual(x, weight, residual)
@@ -173,20 +173,20 @@ def attention_at_one_slot_of_all_rows_agrees_and_fills_what_it_is_given() -> Non
 @interpreted
 def attention_in_parts_agrees_at_ragged_lengths() -> None:
     for dtype in (FLOAT, BRAIN):
-        attention([69, 0, 31], 70, 4, 2, 16, dtype, attend_slots=8)
-        attention([20], 32, 2, 1, 16, dtype, attend_slots=4, attend_splits=4)
+        attention([69, 0, 31], 70, 4, 2, 16, dtype, attend_slots=8, short_limit=1)
+        attention([20], 32, 2, 1, 16, dtype, attend_slots=4, attend_splits=4, short_limit=1)
 
 
 @interpreted
 def attention_agrees_at_odd_heads_and_widths() -> None:
     for dtype in (FLOAT, BRAIN):
-        attention([12, 30], 40, 6, 2, 24, dtype, attend_slots=8)
-        attention([7, 0], 9, 5, 1, 6, dtype, attend_slots=2, attend_splits=2)
+        attention([12, 30], 40, 6, 2, 24, dtype, attend_slots=8, short_limit=1)
+        attention([7, 0], 9, 5, 1, 6, dtype, attend_slots=2, attend_splits=2, short_limit=1)
 
 
 @interpreted
 def attention_looks_at_no_slot_behind_its_own_even_if_it_holds_nan() -> None:
-    ops, draw = kernels(attend_slots=4), Draw(7)
+    ops, draw = kernels(attend_slots=4, short_limit=1), Draw(7)
     angles = rotary_table(16, 1e6, 24, dtype=FLOAT, device=torch.device("cpu"))
     keys, values = draw.normal(2, 2, 2, 24, 16)
     for row, slot in enumerate((5, 0)):
@@ -201,7 +201,7 @@ def attention_looks_at_no_slot_behind_its_own_even_if_it_holds_nan() -> None:
 
 @interpreted
 def large_scores_do_not_overflow() -> None:
-    ops, draw = kernels(attend_slots=4), Draw(9)
+    ops, draw = kernels(attend_slots=4, short_limit=1), Draw(9)
     angles = rotary_table(16, 1e6, 24, dtype=FLOAT, device=torch.device("cpu"))
     keys, values = draw.normal(2, 1, 1, 24, 16) * 300
     given = (draw.normal(1, 4 * 16) * 50, torch.full((16,), 90.0), torch.full((16,), 90.0), EPS, angles.cos, angles.sin)
@@ -406,7 +406,7 @@ def attention_compiles_without_a_card() -> None:
     for (capability, chained), splits in zip(cards(), (1, 32), strict=True):
         compile_kernel(
             attend_slots, capability, types, {"num_warps": 4}, heads=16, kv_heads=8, head_dim=128, padded_dim=128,
-            padded_group=2, block_slots=16, splits=splits, chained=chained,
+            padded_group=2, block_slots=16, splits=splits, together=splits == 1, chained=chained,
         )  # fmt: skip
 
 

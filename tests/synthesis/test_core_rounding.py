@@ -121,7 +121,7 @@ def test_a_float16_talker_speaks_with_a_float32_predictor(load: Load, name: str)
 
 
 def test_the_text_table_can_stay_behind_in_the_dtype_of_the_file(load: Load) -> None:
-    """"cpu:0" is a device of its own as far as the loader is concerned."""
+    """ "cpu:0" is a device of its own as far as the loader is concerned."""
     model = load("cv_1b7_a")
     apart = load_talker(model.folder, model.config, text_table_device="cpu:0", pack=False)
     assert apart.text.table.dtype == torch.bfloat16
@@ -149,9 +149,7 @@ def test_projected_tables_are_the_projection_of_each_row(load: Load) -> None:
     talker = load("cv_1b7_a").talker
     rows = talker.codes.table[[3, 300, 2000, 4000]]
     assert talker.predictor.projection is not None
-    assert torch.allclose(
-        talker.predictor.inputs[[3, 300, 2000, 4000]], talker.predictor.projection(rows), atol=1e-5
-    )
+    assert torch.allclose(talker.predictor.inputs[[3, 300, 2000, 4000]], talker.predictor.projection(rows), atol=1e-5)
     small = load("cv_0b6_a").talker
     assert small.predictor.projection is None
     assert small.predictor.inputs.data_ptr() == small.codes.table.data_ptr()

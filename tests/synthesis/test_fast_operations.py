@@ -265,7 +265,10 @@ def test_work_is_cut_into_enough_programs_but_no_finer() -> None:
         (128, 8),
         (64, 1),
     ]
-    assert [sizes.attend_parts(*size) for size in ((8, 4096), (8, 512), (8, 31), (512, 4096))] == [32, 16, 1, 1]
+    cut = [sizes.attend(*size) for size in ((8, 4096), (8, 128), (8, 33), (512, 4096))]
+    assert cut == [(8, 2, 16), (8, 2, 8), (8, 2, 2), (8, 2, 1)]
+    # A short cache stays whole.
+    assert [sizes.attend(*size) for size in ((8, 32), (8, 5))] == [(8, 1, 1), (8, 1, 1)]
 
 
 @pytest.mark.parametrize(

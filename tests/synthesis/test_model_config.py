@@ -188,9 +188,7 @@ def test_newer_files_keep_the_rope_base_among_the_rope_parameters(edited: Callab
         ),
     ],
 )
-def test_one_sentence_says_what_is_wrong(
-    edited: Callable[..., Path], changes: dict[str, object], message: str
-) -> None:
+def test_one_sentence_says_what_is_wrong(edited: Callable[..., Path], changes: dict[str, object], message: str) -> None:
     assert refusal(edited(**changes)) == message
 
 

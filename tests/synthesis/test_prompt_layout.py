@@ -112,9 +112,7 @@ def test_an_instruction_to_a_small_custom_voice_model_is_dropped_and_said_so(loa
     dropped = model.prompts.custom_voice(TEXT, "vivian", instruct="生气")
     without = model.prompts.custom_voice(TEXT, "vivian")
     assert torch.equal(dropped.rows, without.rows)
-    assert dropped.notes == (
-        "The 0.6B model takes no style instruction; it was left out. The 1.7B model follows one.",
-    )
+    assert dropped.notes == ("The 0.6B model takes no style instruction; it was left out. The 1.7B model follows one.",)
     assert without.notes == ()
 
 

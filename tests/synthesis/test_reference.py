@@ -63,9 +63,7 @@ def test_a_recording_that_is_cut_off_is_used_as_far_as_it_goes(tmp_path: Path) -
     path.write_bytes(path.read_bytes()[: 44 + 4 * 48000])
     found = read_reference(path)
     assert found.seconds == pytest.approx(4.0, abs=0.001)
-    assert found.notes == (
-        "the reference a.wav is cut off: 4.0 s fewer than its header says; what is there was used.",
-    )
+    assert found.notes == ("the reference a.wav is cut off: 4.0 s fewer than its header says; what is there was used.",)
 
 
 @pytest.mark.parametrize("suffix", ["flac", "ogg"])

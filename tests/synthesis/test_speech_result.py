@@ -185,9 +185,10 @@ def test_a_real_limit_of_the_system_counts_as_a_full_disk(tmp_path: Path) -> Non
 
 
 def test_a_file_that_came_out_short_does_not_get_its_name(tmp_path: Path) -> None:
-    with pytest.raises(DiskFull, match="100 samples were written and 0 are there"), AudioFile(
-        tmp_path / "out.wav", 24000
-    ) as file:
+    with (
+        pytest.raises(DiskFull, match="100 samples were written and 0 are there"),
+        AudioFile(tmp_path / "out.wav", 24000) as file,
+    ):
         file.frames += 100
     assert names(tmp_path) == []
 

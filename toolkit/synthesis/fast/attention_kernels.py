@@ -14,17 +14,6 @@ _NOTHING = tl.constexpr(-3.0e38)
 
 
 @triton.jit
-def _loaded(vectors, gain, mask, column, other, inside):
-    """A head's numbers and gains, in place and, for the rotation, from the other half of the head."""
-    return (
-        wide(vectors + column, mask),
-        wide(vectors + other, mask),
-        wide(gain + column, inside),
-        wide(gain + other, inside),
-    )
-
-
-@triton.jit
 def _roped(here, there, gain, other_gain, cos, sin, eps, head_dim: tl.constexpr, dtype: tl.constexpr):
     """Norm and rotation of heads, ``[1, heads, columns]``."""
     scale = tl.rsqrt(tl.sum(here * here, axis=2, keep_dims=True) * (1.0 / head_dim) + eps)
@@ -59,6 +48,7 @@ def attend_slots(
     padded_group: tl.constexpr,
     block_slots: tl.constexpr,
     splits: tl.constexpr,
+    together: tl.constexpr,
     chained: tl.constexpr,
 ):
     """Attention of one new position a row. Grid: rows, key heads, splits of the slots.
@@ -69,7 +59,7 @@ def attend_slots(
     Args:
         partial, tops: float32, room for sums, and for maxima and weights, of every split.
         arrived: int32 per row and key head, zeros; zeros again afterwards.
-        slot_of_all: the slot of every row; below 0: each has its own in ``slots``.
+        slot_of_all: the slot of every row if ``together``; else each has its own in ``slots``.
         key_rows, key_heads: strides of the caches' rows and key heads, in numbers.
     """
     dtype = qkv.dtype.element_ty
@@ -83,10 +73,19 @@ def attend_slots(
     other = (column + head_dim // 2) % head_dim
     head = key_head * group + member
     query_mask = (member < group) & inside
-    follow(chained)
-    position = slot_of_all
-    if slot_of_all < 0:
+    # Gains and angles are never written: they need not wait for the kernel before.
+    gains = wide(q_gain + column, inside), wide(q_gain + other, inside)
+    key_gains = wide(k_gain + column, inside), wide(k_gain + other, inside)
+    if together:
+        position = slot_of_all
+        cosine = wide(cos + position * head_dim + column, inside)
+        sine = wide(sin + position * head_dim + column, inside)
+        follow(chained)
+    else:
+        follow(chained)
         position = tl.load(slots + row)
+        cosine = wide(cos + position * head_dim + column, inside)
+        sine = wide(sin + position * head_dim + column, inside)
     span = ((position + splits - 1) // splits + block_slots - 1) // block_slots * block_slots
     first = split * span
     end = tl.minimum(first + span, position)
@@ -97,16 +96,12 @@ def attend_slots(
     value = tl.load(values + cache + slot * head_dim + column, mask=(slot < end) & inside, other=0.0)
     line = qkv + row * ((heads + 2 * kv_heads) * head_dim)
     new = line + (heads + key_head) * head_dim
-    query, other_query, query_gain, other_query_gain = _loaded(
-        line + head * head_dim, q_gain, query_mask, column, other, inside
-    )
-    new_key, other_key, key_gain, other_key_gain = _loaded(new, k_gain, inside, column, other, inside)
+    asking = line + head * head_dim
+    query, other_query = wide(asking + column, query_mask), wide(asking + other, query_mask)
+    new_key, other_key = wide(new + column, inside), wide(new + other, inside)
     new_value = wide(new + kv_heads * head_dim + column, inside)
-    cosine = wide(cos + position * head_dim + column, inside)
-    sine = wide(sin + position * head_dim + column, inside)
-
-    query = _roped(query, other_query, query_gain, other_query_gain, cosine, sine, eps, head_dim, dtype)
-    new_key = _roped(new_key, other_key, key_gain, other_key_gain, cosine, sine, eps, head_dim, dtype)
+    query = _roped(query, other_query, gains[0], gains[1], cosine, sine, eps, head_dim, dtype)
+    new_key = _roped(new_key, other_key, key_gains[0], key_gains[1], cosine, sine, eps, head_dim, dtype)
     written = cache + position * head_dim + column
     own_columns = tl.where(split == 0, head_dim, 0)
     tl.store(keys + written, new_key.to(dtype), mask=column < own_columns)

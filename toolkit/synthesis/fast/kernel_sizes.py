@@ -8,7 +8,7 @@ from toolkit.errors import UsageError
 
 __all__ = ["KernelSizes", "power_of_two"]
 
-_COUNTS = ("dot_rows", "programs", "dot_stages")
+_COUNTS = ("dot_rows", "programs", "attend_programs", "dot_stages", "short_limit")
 """Fields that need not be powers of two."""
 
 
@@ -33,8 +33,10 @@ class KernelSizes:
         dot_outputs, dot_input_bytes, dot_warps, dot_stages: outputs of one program there, bytes of each weight row that
             it reads at a time, its warps, and reads under way at a time.
         dot_splits: most parts that the inputs of such a product are cut into; their sums are added in a fixed order.
+        attend_programs: as ``programs``, of an attention.
         attend_slots, attend_warps: slots that an attention program reads at a time, and its warps.
         attend_splits: most parts that the slots of one row are cut into.
+        short_slots, short_warps: of an attention to at most ``short_limit`` slots, such as the code predictor's.
         choose_warps: warps of the program that chooses a row's token.
         norm_warps: warps of the program that norms a row.
         frame_columns: columns of one program of the frame input.
@@ -50,10 +52,14 @@ class KernelSizes:
     dot_warps: int = 4
     dot_stages: int = 4
     dot_splits: int = 8
-    attend_slots: int = 16
-    attend_warps: int = 4
-    attend_splits: int = 32
-    choose_warps: int = 4
+    attend_programs: int = 256
+    attend_slots: int = 8
+    attend_warps: int = 2
+    attend_splits: int = 16
+    short_limit: int = 32
+    short_slots: int = 8
+    short_warps: int = 1
+    choose_warps: int = 8
     norm_warps: int = 4
     frame_columns: int = 256
 
@@ -75,12 +81,14 @@ class KernelSizes:
         tiles = -(-outputs // self.dot_outputs)
         return block, _parts(self.programs, tiles, min(self.dot_splits, -(-inputs // block)))
 
-    def attend_parts(self, groups: int, slots: int) -> int:
-        """Parts that the slots of one row and key head are cut into, for ``groups`` pairs of these.
-
-        A part holds two reads at least, so that a cache as short as the code predictor's stays whole.
-        """
-        return _parts(self.programs, groups, min(self.attend_splits, slots // (2 * self.attend_slots)))
+    def attend(self, groups: int, slots: int) -> tuple[int, int, int]:
+        """Slots that one program of an attention reads at a time, its warps, and parts that the slots of a row are cut
+        into, for ``groups`` pairs of rows and key heads. A part holds two reads at least."""
+        if slots <= self.short_limit:
+            return min(self.short_slots, power_of_two(slots)), self.short_warps, 1
+        most = min(self.attend_splits, slots // (2 * self.attend_slots))
+        parts = _parts(self.attend_programs, groups, most)
+        return min(self.attend_slots, power_of_two(slots)), self.attend_warps, parts
 
 
 def _block(items: int, programs: int, most: int) -> int:

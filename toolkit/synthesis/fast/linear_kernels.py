@@ -174,13 +174,22 @@ def dot_products(
     column = tl.arange(0, block_inputs)
     share: tl.constexpr = ((inputs + block_inputs - 1) // block_inputs + splits - 1) // splits * block_inputs
     first = tl.program_id(1) * share
-    total = tl.zeros((block_outputs, padded_rows), tl.float32)
-    rest = total
+    # The first weights need nothing of the kernel before. A split behind the end reads the last ones, times zeros.
+    across = tl.minimum(first, inputs - block_inputs if inputs % block_inputs == 0 else first) + column[None, :]
+    weights = _weights(weight, place, across, outputs, inputs, block_outputs, block_inputs)
+    if gated:
+        others = _weights(weight + outputs * inputs, place, across, outputs, inputs, block_outputs, block_inputs)
     follow(chained)
     beside = 0.0
     if added:
         beside = wide(residual + row * outputs + place, (row < rows) & (place < outputs))
-    for start in range(first, tl.minimum(first + share, inputs), block_inputs):
+    here = first + column
+    value = tl.load(x + row * inputs + here[:, None], mask=(row < rows) & (here[:, None] < inputs), other=0.0)
+    total = add_product(weights, value, tl.zeros((block_outputs, padded_rows), tl.float32))
+    rest = total
+    if gated:
+        rest = add_product(others, value, tl.zeros((block_outputs, padded_rows), tl.float32))
+    for start in range(first + block_inputs, tl.minimum(first + share, inputs), block_inputs):
         here = start + column
         value = tl.load(x + row * inputs + here[:, None], mask=(row < rows) & (here[:, None] < inputs), other=0.0)
         across = here[None, :]

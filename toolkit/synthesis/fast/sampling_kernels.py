@@ -161,6 +161,11 @@ def choose_tokens(
     row = tl.program_id(0)
     token = tl.arange(0, block)
     inside = token < vocab
+    # The noise needs nothing of the kernel before, and takes about as long to make as a token to choose.
+    drawn = tl.load(greedy + row) == 0
+    noise = tl.zeros((block,), tl.float32)
+    if drawn:
+        noise = _noise(tl.load(seeds + row), tl.load(counters + row) + offset, block)
     follow(chained)
     value = tl.load(logits + row * vocab + token, mask=inside, other=-_INFINITY).to(tl.float32)
     if has_seen:
@@ -170,9 +175,8 @@ def choose_tokens(
     if has_banned:
         ban = tl.load(banned + row * banned_stride + token, mask=inside, other=0) != 0
         value = tl.where(ban, -_INFINITY, value)
-    if tl.load(greedy + row) == 0:
+    if drawn:
         value = tl.div_rn(value, tl.zeros_like(value) + tl.load(temperature + row))
-        noise = _noise(tl.load(seeds + row), tl.load(counters + row) + offset, block)
         k = tl.load(top_k + row)
         k = tl.where(k > 0, k, block)
         p = tl.load(top_p + row)

@@ -95,7 +95,7 @@ class TritonOperations:
         groups = rows * kv_heads
         self._check_tiles(groups)
         sizes = self._sizes
-        splits = sizes.attend_parts(groups, limit)
+        block_slots, warps, splits = sizes.attend(groups, limit)
         padded_group, padded_dim = power_of_two(heads // kv_heads), power_of_two(head_dim)
         if out is None:
             out = qkv.new_empty(rows, heads * head_dim)
@@ -115,7 +115,7 @@ class TritonOperations:
             self._arrived,
             eps,
             head_dim**-0.5,
-            slots if isinstance(slots, int) else -1,
+            slots if isinstance(slots, int) else 0,
             keys.stride(0),
             keys.stride(1),
             heads,
@@ -123,10 +123,11 @@ class TritonOperations:
             head_dim,
             padded_dim,
             padded_group,
-            min(sizes.attend_slots, power_of_two(limit)),
+            block_slots,
             splits,
+            isinstance(slots, int),
             self._chained,
-            **self._options(sizes.attend_warps),
+            **self._options(warps),
         )
         return out
 
