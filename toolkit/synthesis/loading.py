@@ -14,7 +14,7 @@ from toolkit.synthesis.codec_config import CodecConfig
 from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_encoder import CodecEncoder
 from toolkit.synthesis.config import ModelConfig
-from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend
+from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend, choose_path, triton_version
 from toolkit.synthesis.hub import FoundModel
 from toolkit.synthesis.limits import longest_part_frames
 from toolkit.synthesis.memory import (
@@ -217,7 +217,8 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
 
 
 def describe_model(found: FoundModel) -> dict[str, object]:
-    """What a model is, as JSON values, from its JSON files and headers; ``memory_bytes`` by dtype are forecasts.
+    """What a model is, as JSON values, from its JSON files and headers; ``memory_bytes`` by dtype are forecasts,
+    ``path`` is how its frames would run on this machine.
 
     Raises:
         BadModelFolder: a file is missing or damaged.
@@ -227,6 +228,11 @@ def describe_model(found: FoundModel) -> dict[str, object]:
     model_file = SafetensorsFile(found.folder / "model.safetensors")
     codec_file = SafetensorsFile(found.folder / "speech_tokenizer" / "model.safetensors")
     characters = LoadOptions().max_text_length
+    device = choose_device("auto")
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    way = choose_backend("auto", device.type, choose_dtype("auto", capability, device.type).value)
+    if way.value == FAST:
+        way = choose_path(device.type, capability, triton_version())
     memory = {
         name: plan_memory(
             model_file.tensors,
@@ -253,6 +259,7 @@ def describe_model(found: FoundModel) -> dict[str, object]:
         "takes_instruct": config.instructs,
         "parameters": sum(entry.element_count for entry in model_file.tensors.values()),
         "memory_bytes": memory,
+        "path": str(way),
     }
 
 
