@@ -12,7 +12,7 @@ from torch import Tensor
 
 from toolkit.errors import UsageError
 from toolkit.synthesis.decoding import Seed, Step
-from toolkit.synthesis.fast.capture import Recorder, bucket_of
+from toolkit.synthesis.fast.capture import Recorder
 from toolkit.synthesis.fast.engine import Engine
 from toolkit.synthesis.fast.frame import MOST_ROWS
 from toolkit.synthesis.fast.kernel_shelf import Tuning, choose_tuning, tuning_key
@@ -27,8 +27,6 @@ from toolkit.synthesis.talker import Talker
 
 __all__ = ["FastBackend", "FastState", "row_seeds"]
 
-_SLOT_STEP = 256
-_TRAIL_STEP = 64
 _SEEDS = 2**63
 
 
@@ -194,12 +192,8 @@ class FastBackend:
         """The idle engine if it is large enough, else a new one; in both nobody sits."""
         idle = self._idle.pop() if self._idle else None
         sizes = [seat.size for seat in seats]
-        slots = max(size.slots for size in sizes)
-        need = StateSize(
-            bucket_of(len(seats)),
-            -(-slots // _SLOT_STEP) * _SLOT_STEP,
-            -(-max(size.trail for size in sizes) // _TRAIL_STEP) * _TRAIL_STEP,
-        )
+        slots, trail = max(size.slots for size in sizes), max(size.trail for size in sizes)
+        need = StateSize(len(seats), slots, trail).rounded()
         if idle is not None and idle.size.holds(need):
             idle.clear()
             return idle
