@@ -57,6 +57,15 @@ def test_the_last_line_is_the_document_and_the_table_stands_beside_it(run: Run) 
         assert told in ran.err, told
 
 
+def test_the_fast_path_is_measured_when_it_is_asked_for(run: Run) -> None:
+    ran = run(*TINY, "--path", "fast", "--json")
+    assert ran.code == 0
+    assert ran.json["runs"][0]["path"]["value"] == "eager"
+    assert ran.json["runs"][0]["kernel_sizes"] is None
+    assert ran.json["config"]["precisions"][0]["path"] == "eager"
+    assert "path" not in ran.json["config"]
+
+
 def test_with_json_nothing_else_is_said(run: Run) -> None:
     ran = run(*TINY, "--json", "--against", "faster-qwen3-tts")
     assert (ran.code, ran.err) == (0, "")
@@ -67,12 +76,12 @@ def test_the_options_arrive(run: Run, measured: dict[str, Any], tmp_path: Path) 
     ran = run(
         "bench", "--size", "1B7", "--precision", "bf16,fp16", "--frames", 100, "--batch", "1,8,32", "--chunk", "1,8",
         "--repeat", 50, "--text", "你好。", "--device", "cuda:1", "--against", "qwen-tts", "--peer-python", "p/python",
-        "--seed", 7,
+        "--seed", 7, "--path", "plain",
     )  # fmt: skip
     assert ran.code == 0
     assert measured["plan"] == BenchPlan(
         size="1b7", precisions=("bfloat16", "float16"), frames=100, batches=(1, 8, 32), chunks=(1, 8), repeats=50,
-        text="你好。", device="cuda:1", against=("qwen-tts",), peer_python="p/python", seed=7,
+        text="你好。", device="cuda:1", against=("qwen-tts",), peer_python="p/python", seed=7, path="plain",
     )  # fmt: skip
     assert "a step\n" in ran.err
 
@@ -101,6 +110,8 @@ def test_figures_of_a_slowed_card_end_in_4_and_failures_in_3(run: Run, measured:
         (["--size", "1b7", "--model", "x"], "give --model (a checkpoint) or --size"),
         (["--precision", "int8"], "--precision must be of auto, bf16, fp16, fp32"),
         (["--precision", "bf16,,fp32"], "--precision has an empty place"),
+        (["--path", "quick"], "--path must be one of auto, fast, plain, not 'quick'"),
+        (["--path", "fast", "--precision", "fp32,fp16"], "--path fast takes bf16 and fp32"),
         (["--frames", "0"], "--frames must be whole numbers from 1 to 8191"),
         (["--batch", "0"], "--batch must be whole numbers from 1 to 256"),
         (["--batch", "many"], "--batch takes whole numbers between commas, such as 1,8,32, not 'many'"),

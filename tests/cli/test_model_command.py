@@ -85,6 +85,7 @@ def test_what_a_model_is(run: Run, model: Path) -> None:
     data = run("model", "info", model, "--json").json
     assert (data["kind"], data["model"]["size"], data["model"]["takes_instruct"]) == ("model-info", "1.7B", True)
     assert "vivian" in data["model"]["speakers"]
+    assert data["model"]["path"].startswith("plain (")
     assert data["model"]["memory_bytes"]["float32"] > data["model"]["memory_bytes"]["bfloat16"]
 
 

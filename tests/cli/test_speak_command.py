@@ -78,7 +78,7 @@ def test_a_text_becomes_a_file(run: Run, models: dict[str, Path], tmp_path: Path
     samples, rate = soundfile.read(out)
     assert rate == 24000
     assert f"wrote {out}: {samples.size / 24000:.2f} s" in ran.out
-    assert ran.out.endswith("seed 0, float32 on cpu\n")
+    assert ran.out.endswith("seed 0, float32 on cpu, path: plain\n")
     assert names(tmp_path) == ["out.wav"]
 
 
@@ -124,6 +124,17 @@ def test_json_is_all_that_goes_to_standard_output(run: Run, models: dict[str, Pa
     assert row["frames"] * 1920 == soundfile.info(str(out)).frames
     assert {"dtype", "timings_s", "first_audio_s", "x_real_time", "peak_bytes", "finish_reason"} <= set(row)
     assert json.loads((tmp_path / "out.flac.json").read_text("utf-8"))["seed"] == 0
+
+
+def test_the_path_is_taken_as_asked_and_told(run: Run, models: dict[str, Path], tmp_path: Path) -> None:
+    common = ("speak", TEXT, "--model", models["custom"], "--seed", 0, "--device", "cpu", "--greedy")
+    ran = run(*common, "--path", "fast", "-o", tmp_path / "a.wav", "--json")
+    assert (ran.code, ran.json["path"]["value"]) == (0, "eager")
+    ran = run(*common, "--path", "plain", "-o", tmp_path / "b.wav")
+    assert ran.out.endswith("path: plain\n")
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    ran = run("speak", TEXT, "--model", "no-such-model", "--path", "quick", "-o", tmp_path / "c.wav")
+    assert (ran.code, "path must be 'auto', 'fast' or 'plain', not 'quick'" in ran.line) == (2, True)
 
 
 def test_the_same_seed_gives_the_same_file(run: Run, models: dict[str, Path], tmp_path: Path) -> None:

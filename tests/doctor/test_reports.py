@@ -20,16 +20,17 @@ VERDICTS = {
     "no-gpu": {"graphics-card": "fail"},
     "healthy-rtx-4090": {},
     "rtx-2060": {"compute-capability": "fail", "bf16": "warn", "vram": "fail"},
-    "rtx-5090-cu121": {"torch-build": "fail", "bf16": "fail"},
+    "rtx-5090-cu121": {"torch-build": "fail", "bf16": "fail", "speech-path": "warn"},
     "cpu-wheel-windows": {"torch-build": "fail"},
-    "driver-too-old": {"cuda": "fail", "bf16": "not-checked"},
+    "driver-too-old": {"cuda": "fail", "bf16": "not-checked", "speech-path": "not-checked"},
     "broken-torch": {"torch-version": "crashed", "torch-build": "not-checked"},
     "wsl-shadowed-libcuda": {
         "wsl-libcuda": "fail", "graphics-card": "fail", "compute-capability": "not-checked",
-        "torch-build": "not-checked", "cuda": "not-checked", "bf16": "not-checked", "vram": "not-checked",
+        "torch-build": "not-checked", "cuda": "not-checked", "bf16": "not-checked", "speech-path": "not-checked",
+        "vram": "not-checked",
         "card-free": "not-checked", "throttle": "not-checked",
     },
-    "cuda-init-hangs": {"cuda": "timed-out", "bf16": "not-checked"},
+    "cuda-init-hangs": {"cuda": "timed-out", "bf16": "not-checked", "speech-path": "not-checked"},
 }  # fmt: skip
 
 

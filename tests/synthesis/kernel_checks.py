@@ -40,7 +40,7 @@ def compiled(check: Callable[[], None]) -> Callable[[], None]:
     return check
 
 
-def kernels(**sizes: int) -> Operations:
+def kernels(**sizes: Any) -> Operations:
     from toolkit.synthesis.fast.triton_operations import TritonOperations
 
     return TritonOperations("cpu", KernelSizes(**sizes))
@@ -69,7 +69,7 @@ def assert_close(found: Tensor, wanted: Tensor, what: object) -> None:
     assert torch.allclose(found.float(), wanted.float(), rtol=relative, atol=absolute), f"{what}: off by {worst}"
 
 
-def products(rows: int, outputs: int, inputs: int, dtype: torch.dtype, **sizes: int) -> None:
+def products(rows: int, outputs: int, inputs: int, dtype: torch.dtype, **sizes: Any) -> None:
     """All products of one shape against the plain ones."""
     draw, ops = Draw(rows), kernels(**sizes)
     x, gain = draw.normal(rows, inputs, dtype=dtype), draw.normal(inputs, dtype=dtype)
@@ -101,6 +101,12 @@ def products_of_few_rows_agree_at_odd_sizes_and_in_one_read() -> None:
     for rows, dtype in product((1, 3), (FLOAT, BRAIN)):
         products(rows, 19, 51, dtype, programs=2)
         products(rows, 13, 77, dtype, programs=2, row_inputs=32)
+
+
+@interpreted
+def products_of_few_rows_agree_at_sizes_of_their_own_shape() -> None:
+    for rows, dtype in product((1, 2), (FLOAT, BRAIN)):
+        products(rows, 19, 51, dtype, products={"19x51": [2, 16, 1], "19x51g": [4, 64, 2]})
 
 
 @interpreted

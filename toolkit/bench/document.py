@@ -181,13 +181,14 @@ def _cold(plan: BenchPlan, device: torch.device, on_step: OnStep) -> dict[str, o
 
 
 def _resolved(speech: Speech) -> dict[str, object]:
-    model = speech.model
+    model, tuning = speech.model, speech.tuning
     return {
         "model": model.name,
         "dtype": model.dtype.value,
         "codec_dtype": model.codec_dtype.value,
         "text_table": model.text_table.value.split(":")[0],
         "path": speech.path.value,
+        **({} if tuning is None else {"kernel_sizes": tuning.source.value, "chained": tuning.chained}),
         "speaker": speaker_of(speech),
         "sampling": asdict(speech.sampling()),
     }
@@ -196,7 +197,8 @@ def _resolved(speech: Speech) -> dict[str, object]:
 def _config(plan: BenchPlan, device: torch.device, resolved: list[dict[str, object]]) -> dict[str, object]:
     """All that decides what is measured, and nothing of where: equal settings on two machines have one hash."""
     settings = plan.to_json()
-    for name in ("device", "against", "peer_python", "cold", "precisions"):
+    # The path that was asked for says less than the one that was taken, which stands with each precision.
+    for name in ("device", "against", "peer_python", "cold", "precisions", "path"):
         settings.pop(name)
     return {
         **settings,

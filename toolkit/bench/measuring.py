@@ -15,6 +15,7 @@ from toolkit.bench.models import speaker_of
 from toolkit.bench.plan import LONG_TEXT, BenchPlan
 from toolkit.bench.repeats import Repeats, repeat
 from toolkit.bench.stages import StageClock, kernels_per_frame
+from toolkit.synthesis.fast.kernel_shelf import sizes_json
 from toolkit.synthesis.limits import expected_frames
 from toolkit.synthesis.result import SpeechResult
 from toolkit.synthesis.speaker import Speech
@@ -85,6 +86,7 @@ def measure_voice(voice: Voice, say: OnStep) -> dict[str, object]:
         "codec_dtype": asdict(model.codec_dtype),
         "text_table": asdict(model.text_table),
         "path": asdict(voice.speech.path),
+        "kernel_sizes": _kernel_sizes(voice.speech),
         "notes": list(model.notes),
         "weight_bytes_per_frame": weight_bytes_per_frame(model.talker),
     }
@@ -113,6 +115,14 @@ def measure_voice(voice: Voice, say: OnStep) -> dict[str, object]:
     except (RuntimeError, MemoryError) as error:
         found["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
     return found
+
+
+def _kernel_sizes(speech: Speech) -> dict[str, object] | None:
+    """Sizes of the fused kernels and where they come from; None where frames run without them."""
+    tuning = speech.tuning
+    if tuning is None:
+        return None
+    return {"source": asdict(tuning.source), "chained": tuning.chained, "sizes": sizes_json(tuning.sizes)}
 
 
 def _further(voice: Voice, gauge: MemoryGauge, say: OnStep) -> dict[str, object]:

@@ -15,6 +15,7 @@ from toolkit.bench.plan import BenchPlan
 from toolkit.errors import OutOfMemory, UsageError
 from toolkit.synthesis.demo_shapes import Size
 from toolkit.synthesis.drawn_model import drawn_model
+from toolkit.synthesis.fast.path import AskedPath
 from toolkit.synthesis.hub import FoundModel, find_model
 from toolkit.synthesis.pocket_voice import POCKET, POCKET_SPEAKER, is_pocket
 from toolkit.synthesis.result import SpeechWarning
@@ -51,7 +52,7 @@ def open_speech(plan: BenchPlan, precision: str) -> Speech:
         found = stack.enter_context(found_model(plan))
         if isinstance(found, FoundModel) and plan.random_weights:
             _check_room(plan, found, precision)
-        speech = load(found, device=plan.device, dtype=precision, seed=plan.seed)
+        speech = load(found, device=plan.device, dtype=precision, seed=plan.seed, path=cast("AskedPath", plan.path))
     if speech.kind != "custom_voice":
         raise UsageError(
             f"{speech.model.name} is a {speech.kind} model; the benchmark speaks with built-in speakers: give a "

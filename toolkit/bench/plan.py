@@ -51,6 +51,7 @@ _PRECISIONS = {
     "fp32": "float32",
     "float32": "float32",
 }
+_PATHS = ("auto", "fast", "plain")
 T = TypeVar("T")
 _MOST_ROWS, _MOST_CHUNK, _MOST_REPEATS = 256, 300, 1000
 
@@ -67,6 +68,7 @@ class BenchPlan:
         frames: most frames (80 ms) of a call; random weights make exactly as many.
         batches: texts side by side, one measurement each.
         chunks: frames of the pieces of a stream, one measurement each.
+        path: "auto", "fast" or "plain", as :func:`toolkit.load` takes it.
         repeats: calls that are timed, and among which the first failure is looked for.
         text: what is said; :data:`TEXT` unless given.
         against: peers, of :data:`PEERS`.
@@ -89,12 +91,17 @@ class BenchPlan:
     quick: bool = False
     cold: bool | None = None
     seed: int = 1
+    path: str = "auto"
 
     def __post_init__(self) -> None:
         if self.model is not None and self.size is not None:
             raise UsageError("give --model (a checkpoint) or --size (random weights, or pocket), not both")
         if self.size is not None and self.size not in SIZES:
             raise UsageError(f"--size must be one of {', '.join(SIZES)}, not {self.size!r}")
+        if self.path not in _PATHS:
+            raise UsageError(f"--path must be one of {', '.join(_PATHS)}, not {self.path!r}")
+        if self.path == "fast" and "float16" in map(_precision, self.precisions):
+            raise UsageError("--path fast takes bf16 and fp32; only the plain path looks for the overflows of fp16")
         object.__setattr__(self, "precisions", tuple(_precision(name) for name in self.precisions))
         _require_distinct("--precision", self.precisions)
         for name, values, most in (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.output import JsonOption, json_text, note, write_text
+from toolkit.cli.output import JsonOption, PathOption, json_text, note, write_text
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def bench(
     precision: Annotated[
         str, typer.Option("--precision", metavar="LIST", help="One after the other: auto, or of bf16,fp16,fp32.")
     ] = "auto",
+    path: PathOption = "auto",
     frames: Annotated[
         int | None, typer.Option("--frames", metavar="N", help="Most frames (80 ms) of a call: 333 on a card, else 50.")
     ] = None,
@@ -93,6 +94,7 @@ def bench(
         peer_python=None if peer_python is None else str(peer_python),
         quick=quick,
         seed=seed,
+        path=path.lower(),
     )
     place = None if out is None else _place(out)
     from toolkit.bench import document as room
@@ -102,10 +104,10 @@ def bench(
     if not as_json:
         _show(found)
     if place is not None:
-        path = place / room.file_name(found) if place.is_dir() else place
-        write_text(path, json_text(found) + "\n")
+        file = place / room.file_name(found) if place.is_dir() else place
+        write_text(file, json_text(found) + "\n")
         if not as_json:
-            note(f"wrote {path}")
+            note(f"wrote {file}")
     print(json_text(found, indent=None))
     raise typer.Exit(room.exit_code(found))
 

@@ -15,13 +15,31 @@ import typer
 from toolkit import __version__
 from toolkit.errors import EXIT_OUR_FAULT, EXIT_USAGE, EXIT_WELL, QwenAudioError
 
-__all__ = ["HtmlOption", "JsonOption", "RulesOption", "emit", "guarded", "json_text", "note", "write_text"]
+__all__ = [
+    "HtmlOption",
+    "JsonOption",
+    "PathOption",
+    "RulesOption",
+    "emit",
+    "guarded",
+    "json_text",
+    "note",
+    "write_text",
+]
 
 _EXIT_INTERRUPTED = 130  # what a shell gives for a command that Ctrl-C ended
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FILE", help="Also write one self-contained HTML page.")
+]
+PathOption = Annotated[
+    str,
+    typer.Option(
+        "--path",
+        help="How frames run: fast (whole frames, as CUDA graphs on a card), plain (operation by operation, with the "
+        "draws of the official package), or auto.",
+    ),
 ]
 RulesOption = Annotated[
     list[Path] | None,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import sys
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from toolkit.cli.output import JsonOption, json_text, note
+from toolkit.cli.output import JsonOption, PathOption, json_text, note
 from toolkit.cli.speech_tasks import Task, read_text, tasks_of
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from toolkit.synthesis.fast.path import AskedPath
     from toolkit.synthesis.reference import ReferenceSource
     from toolkit.synthesis.result import SpeechReport
     from toolkit.synthesis.speaker import Speech
@@ -80,6 +82,7 @@ def speak(
     dtype: Annotated[str, typer.Option("--dtype", help="auto, bfloat16, float32, float16.")] = "auto",
     codec_dtype: Annotated[str, typer.Option("--codec-dtype", help="auto, float32, bfloat16.")] = "auto",
     device: Annotated[str, typer.Option("--device", help="auto, cuda, cuda:1, cpu.")] = "auto",
+    path: PathOption = "auto",
     audio_chunk_size: Annotated[
         int, typer.Option("--audio-chunk-size", metavar="FRAMES", help="Frames decoded at once; 128 for small cards.")
     ] = 300,
@@ -135,6 +138,7 @@ def speak(
     )
     if not tasks:
         note("every line has its file already")
+    from toolkit.synthesis.fast.path import check_path
     from toolkit.synthesis.pocket_voice import POCKET_NOTE, POCKET_SPEAKER, is_pocket
     from toolkit.synthesis.result import SpeechWarning
     from toolkit.synthesis.speaker import load
@@ -142,6 +146,7 @@ def speak(
     if is_pocket(model) and speaker is None and voice is None and reference is None:
         speaker = POCKET_SPEAKER
     hub = cast("Literal['hf', 'modelscope']", source)
+    check_path(path)
     _check_names(model, revision, hub, speaker, language)
     if is_pocket(model) and not as_json:
         note(POCKET_NOTE)
@@ -152,6 +157,7 @@ def speak(
             model,
             device=device,
             dtype=dtype,
+            path=cast("AskedPath", path),
             codec_dtype=codec_dtype,
             audio_chunk_size=audio_chunk_size,
             max_text_length=max_text_length,
@@ -183,9 +189,10 @@ def speak(
             report = speaking.stream(task, overwrite) if stream else speaking.speak(task, overwrite, sidecar)
             rows.append({"file": str(task.path), "line": task.line, **report.to_json()})
             if not as_json:
-                _tell(task, report)
+                _tell(task, report, speech.path.value)
     if as_json:
-        print(json_text({"schema": 1, "kind": "speech", "notes": list(notes), "files": rows}))
+        way = asdict(speech.path)
+        print(json_text({"schema": 1, "kind": "speech", "path": way, "notes": list(notes), "files": rows}))
 
 
 def _check_names(
@@ -314,12 +321,13 @@ def _voice_of(
     return voice
 
 
-def _tell(task: Task, report: SpeechReport) -> None:
+def _tell(task: Task, report: SpeechReport, way: str) -> None:
     told = note if task.path == Path("-") else print
     where = "spoke" if task.path == Path("-") else f"wrote {task.path}:"
     told(
         f"{where} {report.seconds:.2f} s, {report.x_real_time:.2f} x real time, "
-        f"first audio after {report.first_audio_s:.2f} s, seed {report.seed}, {report.dtype.value} on {report.device}"
+        f"first audio after {report.first_audio_s:.2f} s, seed {report.seed}, {report.dtype.value} on {report.device}, "
+        f"path: {way}"
     )
     for sentence in report.notes:
         note(sentence)

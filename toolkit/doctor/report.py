@@ -19,6 +19,7 @@ from toolkit.doctor.document import (
     Table,
 )
 from toolkit.doctor.page import render_fragment
+from toolkit.doctor.speech_path import path_facts
 from toolkit.doctor.wording import fix_details, shown
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL
 from toolkit.probe.catalogue import PROBES
@@ -72,7 +73,8 @@ class DoctorReport:
 
 def build_report(matcher: Matcher, file: FactsFile) -> DoctorReport:
     """Judge a facts file. Pure, so a report from another machine is judged here."""
-    rows = check_requirements(matcher.catalogue, file.facts, probe_states_by_prefix(file))
+    facts = {**file.facts, **path_facts(file.facts)}
+    rows = check_requirements(matcher.catalogue, facts, probe_states_by_prefix(file))
     shown_rules = {row.rule.id for row in rows if row.rule}
     diagnosis = diagnose(matcher, Case(facts=file.facts))
     also = tuple(

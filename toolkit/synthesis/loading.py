@@ -14,11 +14,14 @@ from toolkit.synthesis.codec_config import CodecConfig
 from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_encoder import CodecEncoder
 from toolkit.synthesis.config import ModelConfig
-from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend
+from toolkit.synthesis.fast.footprint import footprint
+from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend, choose_path, triton_version
+from toolkit.synthesis.fast.state import StateSize
 from toolkit.synthesis.hub import FoundModel
 from toolkit.synthesis.limits import longest_part_frames
 from toolkit.synthesis.memory import (
     DeviceMemory,
+    MemoryLine,
     MemoryPlan,
     Workload,
     check_fits,
@@ -167,9 +170,10 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
             dtype=_torch_dtype(dtype.value),
             codec_dtype=_torch_dtype(codec_dtype),
             text_table_on_device=text_table.value == device.type,
-            positions=_TEMPLATE_POSITIONS + options.max_text_length + longest_part_frames(options.max_text_length),
+            positions=_positions(options.max_text_length),
             workload=Workload(options.audio_chunk_size),
             on_card=device.type == "cuda",
+            static=_static_lines(config, options, dtype.value, device.type) if path.value == FAST else None,
         )
 
     codec_dtype = choose_codec_dtype(
@@ -217,7 +221,8 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
 
 
 def describe_model(found: FoundModel) -> dict[str, object]:
-    """What a model is, as JSON values, from its JSON files and headers; ``memory_bytes`` by dtype are forecasts.
+    """What a model is, as JSON values, from its JSON files and headers; ``memory_bytes`` by dtype are forecasts,
+    ``path`` is how its frames would run on this machine.
 
     Raises:
         BadModelFolder: a file is missing or damaged.
@@ -227,6 +232,12 @@ def describe_model(found: FoundModel) -> dict[str, object]:
     model_file = SafetensorsFile(found.folder / "model.safetensors")
     codec_file = SafetensorsFile(found.folder / "speech_tokenizer" / "model.safetensors")
     characters = LoadOptions().max_text_length
+    device = choose_device("auto")
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else None
+    way = choose_backend("auto", device.type, choose_dtype("auto", capability, device.type).value)
+    fast = way.value == FAST
+    if fast:
+        way = choose_path(device.type, capability, triton_version())
     memory = {
         name: plan_memory(
             model_file.tensors,
@@ -236,9 +247,10 @@ def describe_model(found: FoundModel) -> dict[str, object]:
             dtype=_torch_dtype(name),
             codec_dtype=torch.float32,
             text_table_on_device=True,
-            positions=_TEMPLATE_POSITIONS + characters + longest_part_frames(characters),
+            positions=_positions(characters),
             workload=Workload(LoadOptions().audio_chunk_size),
             on_card=True,
+            static=_static_lines(config, LoadOptions(), name, "cuda") if fast else None,
         ).total_bytes
         for name in ("bfloat16", "float32")
     }
@@ -253,7 +265,25 @@ def describe_model(found: FoundModel) -> dict[str, object]:
         "takes_instruct": config.instructs,
         "parameters": sum(entry.element_count for entry in model_file.tensors.values()),
         "memory_bytes": memory,
+        "path": str(way),
     }
+
+
+def _positions(max_text_length: int) -> int:
+    """Prompt and speech of the longest part."""
+    return _TEMPLATE_POSITIONS + max_text_length + longest_part_frames(max_text_length)
+
+
+def _static_lines(config: ModelConfig, options: LoadOptions, dtype: str, device: str) -> tuple[MemoryLine, ...]:
+    """What the fast path sets aside for one part of the longest text."""
+    text = options.max_text_length
+    return footprint(
+        config,
+        StateSize(1, _positions(text), _TEMPLATE_POSITIONS + text).rounded(),
+        _torch_dtype(dtype),
+        _torch_dtype(choose_predictor_dtype(dtype).value),
+        on_card=device == "cuda",
+    )
 
 
 def _torch_dtype(name: str) -> torch.dtype:

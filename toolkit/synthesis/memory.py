@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -162,6 +162,7 @@ def plan_memory(
     positions: int,
     workload: Workload,
     on_card: bool,
+    static: Sequence[MemoryLine] | None = None,
 ) -> MemoryPlan:
     """Sum up weights, caches and the peak of the codec. On an H100 the 1.7B model met its forecast within 3 %.
 
@@ -169,6 +170,8 @@ def plan_memory(
         model, codec: tensors of the two files of weights.
         positions: longest prompt and speech of one row together.
         on_card: a card also holds CUDA's context.
+        static: buffers of the fast path, in place of a cache that grows with the speech; see
+            :func:`toolkit.synthesis.fast.footprint.footprint`.
     """
     predictor_dtype = torch.float32 if dtype == torch.float16 else dtype
     counts = {"talker": 0, "code predictor": 0, "text embedding": 0, "voice encoders": 0, "codec": 0}
@@ -192,9 +195,12 @@ def plan_memory(
         del counts["text embedding"]
     widths = {"code predictor": predictor_dtype.itemsize, "voice encoders": 4, "codec": codec_dtype.itemsize}
     lines = [MemoryLine(part, count * widths.get(part, dtype.itemsize)) for part, count in counts.items() if count]
-    shape = config.talker.decoder
-    per_position = shape.layers * 2 * shape.kv_heads * shape.head_dim * dtype.itemsize
-    lines.append(MemoryLine(f"cache of {positions} positions", per_position * positions * workload.batch))
+    if static is None:
+        shape = config.talker.decoder
+        per_position = shape.layers * 2 * shape.kv_heads * shape.head_dim * dtype.itemsize
+        lines.append(MemoryLine(f"cache of {positions} positions", per_position * positions * workload.batch))
+    else:
+        lines += static
     peak = codec_peak_elements(codec_config) * workload.audio_chunk_size * codec_dtype.itemsize
     lines.append(MemoryLine(f"decoding {workload.audio_chunk_size} frames at once", peak))
     if on_card:

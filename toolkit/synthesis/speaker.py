@@ -13,6 +13,7 @@ from toolkit.synthesis.autocast import AutocastBackend
 from toolkit.synthesis.config import Kind
 from toolkit.synthesis.decoding import Backend
 from toolkit.synthesis.fast.backend import FastBackend
+from toolkit.synthesis.fast.kernel_shelf import Tuning
 from toolkit.synthesis.fast.path import FAST, AskedPath
 from toolkit.synthesis.hub import FoundModel, Source, find_model
 from toolkit.synthesis.loading import LoadedModel, LoadOptions, load_model
@@ -149,6 +150,11 @@ class Speech:
     def path(self) -> Choice:
         """How frames run, and why: "plain"; or the way of the fast path, "triton graph", "torch graph" or "eager"."""
         return self._backend.path if isinstance(self._backend, FastBackend) else self.model.path
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """Sizes of the fused kernels and where they come from; None where frames run without them."""
+        return self._backend.tuning if isinstance(self._backend, FastBackend) else None
 
     @property
     def kind(self) -> Kind:

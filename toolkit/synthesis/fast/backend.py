@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from toolkit.errors import UsageError
 from toolkit.synthesis.decoding import Seed, Step
-from toolkit.synthesis.fast.capture import Recorder, bucket_of
+from toolkit.synthesis.fast.capture import Recorder
 from toolkit.synthesis.fast.engine import Engine
 from toolkit.synthesis.fast.frame import MOST_ROWS
+from toolkit.synthesis.fast.kernel_shelf import Tuning, choose_tuning, tuning_key
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
 from toolkit.synthesis.fast.path import TRITON_GRAPH, choose_path, triton_version
 from toolkit.synthesis.fast.state import ENDED, FRAME, Seat, StateSize
@@ -26,8 +27,6 @@ from toolkit.synthesis.talker import Talker
 
 __all__ = ["FastBackend", "FastState", "row_seeds"]
 
-_SLOT_STEP = 256
-_TRAIL_STEP = 64
 _SEEDS = 2**63
 
 
@@ -87,6 +86,7 @@ class FastBackend:
         talker: loaded with ``pack=False`` where that would re-lay its weights.
         operations: makes the arithmetic for one set of buffers; by the path unless given.
         path: how frames run; from the facts of this machine unless given.
+        tuning: sizes of the fused kernels; the best that are known for the card unless given.
         ahead: frames that are launched before the oldest is waited for; 0 where there is no device of its own pace.
         recorder: repeats frames; by the path unless given.
 
@@ -103,6 +103,7 @@ class FastBackend:
         operations: Callable[[], Operations] | None = None,
         *,
         path: Choice | None = None,
+        tuning: Tuning | None = None,
         ahead: int | None = None,
         recorder: Recorder | None = None,
     ) -> None:
@@ -112,16 +113,27 @@ class FastBackend:
         self._talker = talker
         self._weights = FrameWeights.of(talker)
         capability = torch.cuda.get_device_capability(talker.device) if on_card else None
-        self._path = path or choose_path(talker.device.type, capability, triton_version())
+        triton = triton_version()
+        self._path = path or choose_path(talker.device.type, capability, triton)
         self._operations = operations
+        if tuning is None and operations is None and on_card and triton and self._path.value == TRITON_GRAPH:
+            tuning = choose_tuning(tuning_key(talker.config, talker.dtype, talker.device, triton))
+        self._tuning = tuning
+        if tuning is not None and self._path.value == TRITON_GRAPH:
+            self._path = replace(self._path, reason=f"{self._path.reason}; {_told(tuning)}")
         self._ahead = (2 if on_card else 0) if ahead is None else ahead
         self._recorder = recorder
         self._idle: list[Engine] = []
 
     @property
     def path(self) -> Choice:
-        """How frames run, and why."""
+        """How frames run, and why; with fused kernels also where their sizes come from."""
         return self._path
+
+    @property
+    def tuning(self) -> Tuning | None:
+        """Sizes of the fused kernels; None where frames run without them."""
+        return self._tuning if self._path.value == TRITON_GRAPH else None
 
     def release(self) -> None:
         """Let go of the buffers that no generation uses."""
@@ -180,12 +192,8 @@ class FastBackend:
         """The idle engine if it is large enough, else a new one; in both nobody sits."""
         idle = self._idle.pop() if self._idle else None
         sizes = [seat.size for seat in seats]
-        slots = max(size.slots for size in sizes)
-        need = StateSize(
-            bucket_of(len(seats)),
-            -(-slots // _SLOT_STEP) * _SLOT_STEP,
-            -(-max(size.trail for size in sizes) // _TRAIL_STEP) * _TRAIL_STEP,
-        )
+        slots, trail = max(size.slots for size in sizes), max(size.trail for size in sizes)
+        need = StateSize(len(seats), slots, trail).rounded()
         if idle is not None and idle.size.holds(need):
             idle.clear()
             return idle
@@ -208,5 +216,15 @@ class FastBackend:
             capability = torch.cuda.get_device_capability(self._talker.device)
             self._path = choose_path("cuda", capability, triton_version(), kernel_fault=str(error))
             return PlainOperations()
-        made: Operations = kernels.TritonOperations(self._talker.device)
+        tuning = self._tuning
+        made: Operations = kernels.TritonOperations(
+            self._talker.device,
+            None if tuning is None else tuning.sizes,
+            chained=tuning is not None and tuning.chained and kernels.CAN_OVERLAP,
+        )
         return made
+
+
+def _told(tuning: Tuning) -> str:
+    overlapping = ", overlapping" if tuning.chained else ""
+    return f"kernel sizes: {tuning.source.value} ({tuning.source.reason}){overlapping}"

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
+from typing import NamedTuple
 
 from toolkit.errors import UsageError
 
-__all__ = ["KernelSizes", "power_of_two"]
+__all__ = ["KernelSizes", "RowSizes", "power_of_two", "product_key"]
 
 _COUNTS = ("dot_rows", "programs", "attend_programs", "dot_stages", "short_limit")
 """Fields that need not be powers of two."""
+
+_PRODUCT_KEY = re.compile(r"[1-9]\d*x[1-9]\d*g?")
+
+
+class RowSizes(NamedTuple):
+    """Outputs and inputs of one program of a product of few rows, and its warps."""
+
+    outputs: int
+    inputs: int
+    warps: int
+
+
+def product_key(outputs: int, inputs: int, gated: bool) -> str:
+    """The name of a product's shape, such as "4096x2048"; a gated one, which reads two weights for each output, ends
+    in "g"."""
+    return f"{outputs}x{inputs}{'g' if gated else ''}"
 
 
 def power_of_two(least: int) -> int:
@@ -40,6 +60,7 @@ class KernelSizes:
         choose_warps: warps of the program that chooses a row's token.
         norm_warps: warps of the program that norms a row.
         frame_columns: columns of one program of the frame input.
+        products: sizes of products of few rows by :func:`product_key`, in place of the ``row_`` sizes.
     """
 
     programs: int = 256
@@ -62,18 +83,35 @@ class KernelSizes:
     choose_warps: int = 8
     norm_warps: int = 4
     frame_columns: int = 256
+    products: Mapping[str, RowSizes] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if type(value) is not int or value < 1:
-                raise UsageError(f"{field.name} must be a whole number above 0, not {value!r}")
-            if field.name not in _COUNTS and value != power_of_two(value):
-                raise UsageError(f"{field.name} must be a power of two, not {value}")
+        for name in (entry.name for entry in fields(self) if entry.name != "products"):
+            _check_size(name, getattr(self, name), any_number=name in _COUNTS)
+        if not isinstance(self.products, Mapping):
+            raise UsageError(f"products must be a mapping of shapes to sizes, not {self.products!r}")
+        table = {}
+        for key, sizes in self.products.items():
+            if not isinstance(key, str) or _PRODUCT_KEY.fullmatch(key) is None:
+                raise UsageError(f"products: {key!r} is no shape such as '4096x2048' or '6144x2048g'")
+            if not isinstance(sizes, tuple | list) or len(sizes) != len(RowSizes._fields):
+                raise UsageError(f"products: {key} needs outputs, inputs and warps, not {sizes!r}")
+            table[key] = RowSizes(*sizes)
+            for name, value in table[key]._asdict().items():
+                _check_size(f"products: {name} of {key}", value)
+        object.__setattr__(self, "products", MappingProxyType(table))
 
     def row_block(self, outputs: int) -> int:
         """Outputs of one program of a product of few rows: as many as leave enough programs, a power of two."""
         return _block(outputs, self.programs, self.row_outputs)
+
+    def row_sizes(self, outputs: int, inputs: int, gated: bool) -> RowSizes:
+        """How a product of few rows is cut: as ``products`` says, else by the ``row_`` sizes. No program reads more
+        inputs at a time than there are."""
+        known = self.products.get(product_key(outputs, inputs, gated))
+        if known is None:
+            known = RowSizes(self.row_block(outputs), self.row_inputs, self.row_warps)
+        return known._replace(inputs=min(known.inputs, power_of_two(inputs)))
 
     def dot_parts(self, outputs: int, inputs: int, itemsize: int) -> tuple[int, int]:
         """Inputs that one program of a product on the matrix units reads at a time, and parts of its inputs."""
@@ -89,6 +127,13 @@ class KernelSizes:
         most = min(self.attend_splits, slots // (2 * self.attend_slots))
         parts = _parts(self.attend_programs, groups, most)
         return min(self.attend_slots, power_of_two(slots)), self.attend_warps, parts
+
+
+def _check_size(name: str, value: object, *, any_number: bool = False) -> None:
+    if type(value) is not int or value < 1:
+        raise UsageError(f"{name} must be a whole number above 0, not {value!r}")
+    if not any_number and value != power_of_two(value):
+        raise UsageError(f"{name} must be a power of two, not {value}")
 
 
 def _block(items: int, programs: int, most: int) -> int:

@@ -17,6 +17,7 @@ __all__ = [
     "TORCH_GRAPH",
     "TRITON_GRAPH",
     "AskedPath",
+    "check_path",
     "choose_backend",
     "choose_path",
     "triton_version",
@@ -42,6 +43,12 @@ def triton_version() -> str | None:
         except metadata.PackageNotFoundError:
             continue
     return None
+
+
+def check_path(asked: str) -> None:
+    """Raise UsageError unless this is "auto", "fast" or "plain"."""
+    if asked not in get_args(AskedPath):
+        raise UsageError(f"path must be 'auto', 'fast' or 'plain', not {asked!r}")
 
 
 def choose_path(
@@ -92,8 +99,7 @@ def choose_backend(asked: str, device: str, dtype: str) -> Choice:
     Raises:
         UsageError: an unknown name, or "fast" with float16.
     """
-    if asked not in get_args(AskedPath):
-        raise UsageError(f"path must be 'auto', 'fast' or 'plain', not {asked!r}")
+    check_path(asked)
     if asked == PLAIN:
         return Choice(PLAIN, "asked for")
     if dtype == "float16":

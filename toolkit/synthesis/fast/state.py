@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from toolkit.synthesis.config import CODE_GROUPS, DecoderShape
+from toolkit.synthesis.fast.capture import bucket_of
 from toolkit.synthesis.sampling import DecodeSettings, Sampling
 from toolkit.synthesis.talker import Talker
 
@@ -18,6 +19,8 @@ IDLE, ENDED, OUT_OF_ROOM, FRAME = 0, 1, 2, 3
 """How far a frame got with a row: nobody sits there; it chose the end of speech; it chose a code, but has all its
 frames; it made a frame. After the second and third it is idle."""
 
+_SLOT_STEP = 256
+_TRAIL_STEP = 64
 _AXIS = {"keys": 1, "values": 1, "predictor_keys": 1, "predictor_values": 1, "codes": 1, "status": 1, "tick": None}
 
 
@@ -33,6 +36,16 @@ class StateSize:
     slots: int
     trail: int = 1
     ring: int = 8
+
+    def rounded(self) -> StateSize:
+        """The size that buffers for it are made in: rows of a frame that is recorded, and steps of slots and trail, so
+        that the next generation, a little longer, finds room."""
+        return replace(
+            self,
+            rows=bucket_of(self.rows),
+            slots=-(-self.slots // _SLOT_STEP) * _SLOT_STEP,
+            trail=-(-self.trail // _TRAIL_STEP) * _TRAIL_STEP,
+        )
 
     def holds(self, other: StateSize) -> bool:
         """Whether a batch of another size fits."""

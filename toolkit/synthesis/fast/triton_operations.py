@@ -248,8 +248,8 @@ class TritonOperations:
         out = x.new_empty(rows, outputs)
         added = out if residual is None else residual
         if rows < self._sizes.dot_rows:
-            block = self._sizes.row_block(outputs)
-            row_products[(-(-outputs // block),)](
+            sizes = self._sizes.row_sizes(outputs, inputs, gated)
+            row_products[(-(-outputs // sizes.outputs),)](
                 x,
                 weight if gain is None else gain,
                 weight,
@@ -260,13 +260,13 @@ class TritonOperations:
                 outputs,
                 inputs,
                 power_of_two(rows),
-                block,
-                min(self._sizes.row_inputs, power_of_two(inputs)),
+                sizes.outputs,
+                sizes.inputs,
                 gain is not None,
                 gated,
                 residual is not None,
                 self._chained,
-                **self._options(self._sizes.row_warps),
+                **self._options(sizes.warps),
             )
             return out
         if gain is not None:
