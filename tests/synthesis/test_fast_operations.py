@@ -260,10 +260,10 @@ def test_work_is_cut_into_enough_programs_but_no_finer() -> None:
     sizes = KernelSizes()
     assert [sizes.row_block(outputs) for outputs in (4096, 2048, 1024, 300, 7)] == [8, 8, 4, 1, 1]
     # Two bytes a number; the predictor's products, and one that has tiles enough.
-    assert [sizes.dot_parts(*size, 2) for size in ((4096, 1024), (1024, 3072), (9000, 64))] == [
-        (128, 2),
-        (128, 8),
-        (64, 1),
+    assert [sizes.dot_sizes(*size, False, 2) for size in ((4096, 1024), (1024, 3072), (9000, 64))] == [
+        (32, 128, 2, 4, 4),
+        (32, 128, 8, 4, 4),
+        (32, 64, 1, 4, 4),
     ]
     cut = [sizes.attend(*size) for size in ((8, 4096), (8, 128), (8, 33), (512, 4096))]
     assert cut == [(8, 2, 16), (8, 2, 8), (8, 2, 2), (8, 2, 1)]

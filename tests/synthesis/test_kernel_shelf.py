@@ -28,7 +28,7 @@ from toolkit.synthesis.fast.kernel_shelf import (
     tuning_key,
     write_tuning,
 )
-from toolkit.synthesis.fast.kernel_sizes import KernelSizes, RowSizes, product_key
+from toolkit.synthesis.fast.kernel_sizes import DotSizes, KernelSizes, RowSizes, product_key
 from toolkit.synthesis.fast.kernel_table import CHAINS_FROM, SHIPPED, shipped_for
 from toolkit.synthesis.fast.operations import PlainOperations
 from toolkit.synthesis.fast.path import TRITON_GRAPH
@@ -36,7 +36,11 @@ from toolkit.synthesis.precision import Choice
 from toolkit.synthesis.talker import load_talker
 
 KEY = TuningKey("NVIDIA GeForce RTX 4090", (8, 9), "3.4.0", "2.8.0", "shape")
-OWN = KernelSizes(programs=300, products={"4096x2048": RowSizes(4, 512, 8), "6144x2048g": RowSizes(2, 2048, 4)})
+OWN = KernelSizes(
+    programs=300,
+    products={"4096x2048": RowSizes(4, 512, 8), "6144x2048g": RowSizes(2, 2048, 4)},
+    dots={"4096x2048": DotSizes(64, 128, 1, 4, 5)},
+)
 
 
 def test_a_product_takes_the_sizes_of_its_shape_and_others_the_general_ones() -> None:
@@ -45,6 +49,10 @@ def test_a_product_takes_the_sizes_of_its_shape_and_others_the_general_ones() ->
     assert OWN.row_sizes(6144, 2048, True) == (2, 2048, 4)
     assert OWN.row_sizes(6144, 2048, False) == (8, 1024, 4)
     assert KernelSizes(products={"8x100": RowSizes(2, 4096, 1)}).row_sizes(8, 100, False) == (2, 128, 1)
+    # Rows share the registers of a program.
+    assert [OWN.row_sizes(4096, 2048, False, rows) for rows in (2, 3, 4)] == [(2, 512, 8), (1, 512, 8), (1, 512, 8)]
+    assert KernelSizes(dots={"8x100": [32, 512, 2, 4, 3]}).dot_sizes(8, 100, False, 2) == (32, 128, 2, 4, 3)
+    assert KernelSizes(dots={"8x100g": [4, 16, 1, 1, 5]}).dot_sizes(8, 100, True, 2) == (16, 16, 1, 1, 5)
     assert hash(OWN) == hash(KernelSizes(programs=300))
     assert KernelSizes(programs=300) != OWN
 
@@ -58,6 +66,7 @@ def test_a_product_takes_the_sizes_of_its_shape_and_others_the_general_ones() ->
         ({"4x4": [1, 3, 4]}, "products: inputs of 4x4 must be a power of two, not 3"),
         ({"4x4": [1, 2, 0]}, "products: warps of 4x4 must be a whole number above 0, not 0"),
         ({"4x4": [True, 2, 4]}, "products: outputs of 4x4 must be a whole number above 0, not True"),
+        ({"4x4g": [1, 2, 4, 8]}, "products: 4x4g needs outputs, inputs and warps, not [1, 2, 4, 8]"),
         ([1], "products must be a mapping of shapes to sizes, not [1]"),
     ],
 )

@@ -200,7 +200,8 @@ def read_json(path: Path) -> dict[str, Any]:
 def sizes_json(sizes: KernelSizes) -> dict[str, object]:
     """Sizes as JSON values, from which :func:`load_sizes` makes them again."""
     values: dict[str, object] = {entry.name: getattr(sizes, entry.name) for entry in fields(sizes)}
-    return values | {"products": {key: list(found) for key, found in sizes.products.items()}}
+    tables = {"products": sizes.products, "dots": sizes.dots}
+    return values | {name: {key: list(found) for key, found in table.items()} for name, table in tables.items()}
 
 
 def load_sizes(values: object) -> KernelSizes:

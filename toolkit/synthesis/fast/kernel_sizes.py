@@ -6,14 +6,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from toolkit.errors import UsageError
 
-__all__ = ["KernelSizes", "RowSizes", "power_of_two", "product_key"]
+__all__ = ["DotSizes", "KernelSizes", "RowSizes", "power_of_two", "product_key"]
 
 _COUNTS = ("dot_rows", "programs", "attend_programs", "dot_stages", "short_limit")
 """Fields that need not be powers of two."""
+_TABLES = ("products", "dots")
 
 _PRODUCT_KEY = re.compile(r"[1-9]\d*x[1-9]\d*g?")
 
@@ -24,6 +25,20 @@ class RowSizes(NamedTuple):
     outputs: int
     inputs: int
     warps: int
+
+
+class DotSizes(NamedTuple):
+    """Outputs of one program of a product on the matrix units, inputs that it reads at a time, parts that all inputs
+    are cut into, its warps, and reads under way at a time."""
+
+    outputs: int
+    inputs: int
+    splits: int
+    warps: int
+    stages: int
+
+
+_Sizes = TypeVar("_Sizes", RowSizes, DotSizes)
 
 
 def product_key(outputs: int, inputs: int, gated: bool) -> str:
@@ -61,6 +76,7 @@ class KernelSizes:
         norm_warps: warps of the program that norms a row.
         frame_columns: columns of one program of the frame input.
         products: sizes of products of few rows by :func:`product_key`, in place of the ``row_`` sizes.
+        dots: sizes of products on the matrix units by the same, in place of the ``dot_`` sizes.
     """
 
     programs: int = 256
@@ -84,40 +100,41 @@ class KernelSizes:
     norm_warps: int = 4
     frame_columns: int = 256
     products: Mapping[str, RowSizes] = field(default_factory=dict, hash=False)
+    dots: Mapping[str, DotSizes] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        for name in (entry.name for entry in fields(self) if entry.name != "products"):
+        for name in (entry.name for entry in fields(self) if entry.name not in _TABLES):
             _check_size(name, getattr(self, name), any_number=name in _COUNTS)
-        if not isinstance(self.products, Mapping):
-            raise UsageError(f"products must be a mapping of shapes to sizes, not {self.products!r}")
-        table = {}
-        for key, sizes in self.products.items():
-            if not isinstance(key, str) or _PRODUCT_KEY.fullmatch(key) is None:
-                raise UsageError(f"products: {key!r} is no shape such as '4096x2048' or '6144x2048g'")
-            if not isinstance(sizes, tuple | list) or len(sizes) != len(RowSizes._fields):
-                raise UsageError(f"products: {key} needs outputs, inputs and warps, not {sizes!r}")
-            table[key] = RowSizes(*sizes)
-            for name, value in table[key]._asdict().items():
-                _check_size(f"products: {name} of {key}", value)
-        object.__setattr__(self, "products", MappingProxyType(table))
+        object.__setattr__(self, "products", _checked("products", self.products, RowSizes))
+        object.__setattr__(self, "dots", _checked("dots", self.dots, DotSizes))
 
     def row_block(self, outputs: int) -> int:
         """Outputs of one program of a product of few rows: as many as leave enough programs, a power of two."""
         return _block(outputs, self.programs, self.row_outputs)
 
-    def row_sizes(self, outputs: int, inputs: int, gated: bool) -> RowSizes:
-        """How a product of few rows is cut: as ``products`` says, else by the ``row_`` sizes. No program reads more
-        inputs at a time than there are."""
+    def row_sizes(self, outputs: int, inputs: int, gated: bool, rows: int = 1) -> RowSizes:
+        """How a product of few rows is cut: as ``products`` says, else by the ``row_`` sizes, both of one row.
+
+        No program reads more inputs at a time than there are; of more rows it has fewer outputs, since the products of
+        all rows share its registers.
+        """
         known = self.products.get(product_key(outputs, inputs, gated))
         if known is None:
             known = RowSizes(self.row_block(outputs), self.row_inputs, self.row_warps)
-        return known._replace(inputs=min(known.inputs, power_of_two(inputs)))
+        fewer = max(1, known.outputs // power_of_two(rows))
+        return known._replace(outputs=fewer, inputs=min(known.inputs, power_of_two(inputs)))
 
-    def dot_parts(self, outputs: int, inputs: int, itemsize: int) -> tuple[int, int]:
-        """Inputs that one program of a product on the matrix units reads at a time, and parts of its inputs."""
-        block = min(max(16, self.dot_input_bytes // itemsize), max(16, power_of_two(inputs)))
-        tiles = -(-outputs // self.dot_outputs)
-        return block, _parts(self.programs, tiles, min(self.dot_splits, -(-inputs // block)))
+    def dot_sizes(self, outputs: int, inputs: int, gated: bool, itemsize: int) -> DotSizes:
+        """How a product on the matrix units is cut: as ``dots`` says, else by the ``dot_`` sizes."""
+        known = self.dots.get(product_key(outputs, inputs, gated))
+        if known is None:
+            block = max(16, self.dot_input_bytes // itemsize)
+            known = DotSizes(self.dot_outputs, block, 0, self.dot_warps, self.dot_stages)
+        block = min(known.inputs, max(16, power_of_two(inputs)))
+        splits = known.splits
+        if splits == 0:
+            splits = _parts(self.programs, -(-outputs // known.outputs), min(self.dot_splits, -(-inputs // block)))
+        return known._replace(outputs=max(16, known.outputs), inputs=block, splits=splits)
 
     def attend(self, groups: int, slots: int) -> tuple[int, int, int]:
         """Slots that one program of an attention reads at a time, its warps, and parts that the slots of a row are cut
@@ -127,6 +144,23 @@ class KernelSizes:
         most = min(self.attend_splits, slots // (2 * self.attend_slots))
         parts = _parts(self.attend_programs, groups, most)
         return min(self.attend_slots, power_of_two(slots)), self.attend_warps, parts
+
+
+def _checked(name: str, given: object, kind: type[_Sizes]) -> Mapping[str, _Sizes]:
+    """A table by shapes of products, with each of its sizes looked at."""
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{name} must be a mapping of shapes to sizes, not {given!r}")
+    table = {}
+    for key, sizes in given.items():
+        if not isinstance(key, str) or _PRODUCT_KEY.fullmatch(key) is None:
+            raise UsageError(f"{name}: {key!r} is no shape such as '4096x2048' or '6144x2048g'")
+        wanted = kind._fields
+        if not isinstance(sizes, tuple | list) or len(sizes) != len(wanted):
+            raise UsageError(f"{name}: {key} needs {', '.join(wanted[:-1])} and {wanted[-1]}, not {sizes!r}")
+        for what, value in zip(wanted, sizes, strict=True):
+            _check_size(f"{name}: {what} of {key}", value, any_number=what == "stages")
+        table[key] = kind(*sizes)
+    return MappingProxyType(table)
 
 
 def _check_size(name: str, value: object, *, any_number: bool = False) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from toolkit.errors import ToolkitFault
-from toolkit.synthesis.fast.kernel_sizes import KernelSizes
+from toolkit.synthesis.fast.kernel_sizes import DotSizes, KernelSizes, RowSizes
 from toolkit.synthesis.precision import NATIVE_BF16
 
 __all__ = ["CHAINS_FROM", "SHIPPED", "Shipped", "shipped_for"]
@@ -33,11 +33,44 @@ class Shipped:
 
 _DEFAULTS = "defaults, not measured"
 
+_HOPPER = KernelSizes(
+    # Both sizes of the family share the code predictor; the 0.6B talker has its products' shapes, too.
+    products={
+        "4096x2048": RowSizes(4, 1024, 4),
+        "2048x2048": RowSizes(2, 2048, 2),
+        "6144x2048g": RowSizes(2, 2048, 4),
+        "2048x6144": RowSizes(2, 4096, 8),
+        "3072x2048": RowSizes(4, 2048, 2),
+        "4096x1024": RowSizes(8, 1024, 4),
+        "1024x2048": RowSizes(4, 2048, 8),
+        "3072x1024g": RowSizes(4, 1024, 4),
+        "1024x3072": RowSizes(2, 4096, 2),
+        "2048x1024": RowSizes(4, 1024, 1),
+        "3072x1024": RowSizes(4, 1024, 1),
+    },
+    dots={
+        "4096x2048": DotSizes(64, 128, 1, 4, 5),
+        "2048x2048": DotSizes(64, 256, 4, 4, 3),
+        "6144x2048g": DotSizes(64, 128, 1, 4, 3),
+        "2048x6144": DotSizes(64, 256, 4, 4, 3),
+        "3072x2048": DotSizes(64, 256, 2, 4, 3),
+        "4096x1024": DotSizes(64, 128, 1, 4, 5),
+        "1024x2048": DotSizes(32, 256, 4, 4, 5),
+        "3072x1024g": DotSizes(16, 256, 2, 2, 3),
+        "1024x3072": DotSizes(64, 128, 8, 4, 5),
+        "2048x1024": DotSizes(32, 256, 2, 4, 5),
+        "3072x1024": DotSizes(32, 256, 2, 4, 5),
+    },
+    dot_rows=3,
+    attend_programs=1024,
+    short_slots=4,
+)
+
 SHIPPED: Mapping[tuple[int, int], Shipped] = MappingProxyType({
     (8, 0): Shipped(KernelSizes(), False, _DEFAULTS),
     (8, 6): Shipped(KernelSizes(), False, _DEFAULTS),
     (8, 9): Shipped(KernelSizes(), False, _DEFAULTS),
-    (9, 0): Shipped(KernelSizes(), True, _DEFAULTS),
+    (9, 0): Shipped(_HOPPER, True, "tuned on an H100"),
     (12, 0): Shipped(KernelSizes(), True, _DEFAULTS),
 })  # fmt: skip
 """Entries are replaced by what ``qwen-audio bench --tune`` finds on a card of the capability."""

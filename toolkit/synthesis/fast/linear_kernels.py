@@ -77,11 +77,16 @@ def row_products(
     normed: tl.constexpr,
     gated: tl.constexpr,
     added: tl.constexpr,
+    kept: tl.constexpr,
     chained: tl.constexpr,
 ):
     """Products of few rows, by multiplying and adding. Grid: blocks of outputs.
 
     Tiles are ``[rows, outputs, inputs]`` from the load on, so that no step has to move values between threads.
+
+    Args:
+        kept: whether the registers hold the products of a whole tile; else each read of inputs ends with sums, for
+            which threads wait for each other.
     """
     dtype = x.dtype.element_ty
     begin(chained)
@@ -111,8 +116,7 @@ def row_products(
     products = value * first.to(tl.float32)
     if gated:
         others = value * second.to(tl.float32)
-    # Of a single row the products stay where they are to the end; of several the tile would not fit the registers.
-    if padded_rows > 1:
+    if not kept:
         products = tl.sum(products, axis=2, keep_dims=True)
         if gated:
             others = tl.sum(others, axis=2, keep_dims=True)
@@ -122,13 +126,13 @@ def row_products(
         value = wide(x + row * inputs + later, (row < rows) & (later < inputs))
         if normed:
             value = _normed(value, wide(gain + later, later < inputs), scale, dtype)
-        if padded_rows > 1:
+        if not kept:
             products += tl.sum(value * first.to(tl.float32), axis=2, keep_dims=True)
         else:
             products += value * first.to(tl.float32)
         if gated:
             second = _weights(weight + outputs * inputs, place, later, outputs, inputs, block_outputs, block_inputs)
-            if padded_rows > 1:
+            if not kept:
                 others += tl.sum(value * second.to(tl.float32), axis=2, keep_dims=True)
             else:
                 others += value * second.to(tl.float32)

@@ -26,6 +26,9 @@ MOST_TOKENS = 4096
 
 _MOST_TILES = 8192
 
+_KEPT_PER_WARP = 64 * 32
+"""Products of one warp that stay in registers until all inputs have been read: 64 a thread, of 255 that it may have."""
+
 
 class TritonOperations:
     """See :class:`toolkit.synthesis.fast.operations.Operations`, for up to 64 rows on one device and one stream.
@@ -248,7 +251,9 @@ class TritonOperations:
         out = x.new_empty(rows, outputs)
         added = out if residual is None else residual
         if rows < self._sizes.dot_rows:
-            sizes = self._sizes.row_sizes(outputs, inputs, gated)
+            padded_rows = power_of_two(rows)
+            sizes = self._sizes.row_sizes(outputs, inputs, gated, padded_rows)
+            tile = padded_rows * sizes.outputs * sizes.inputs
             row_products[(-(-outputs // sizes.outputs),)](
                 x,
                 weight if gain is None else gain,
@@ -259,12 +264,13 @@ class TritonOperations:
                 eps,
                 outputs,
                 inputs,
-                power_of_two(rows),
+                padded_rows,
                 sizes.outputs,
                 sizes.inputs,
                 gain is not None,
                 gated,
                 residual is not None,
+                rows == 1 or tile <= _KEPT_PER_WARP * sizes.warps,
                 self._chained,
                 **self._options(sizes.warps),
             )
@@ -276,13 +282,13 @@ class TritonOperations:
         return out
 
     def _dot_product(self, x: Tensor, weight: Tensor, residual: Tensor, out: Tensor, gated: bool, added: bool) -> None:
-        (rows, inputs), outputs, sizes = x.shape, out.shape[1], self._sizes
-        padded_rows, block = max(16, power_of_two(rows)), max(16, sizes.dot_outputs)
-        block_inputs, splits = sizes.dot_parts(outputs, inputs, x.element_size())
-        tiles = -(-outputs // block)
+        (rows, inputs), outputs = x.shape, out.shape[1]
+        sizes = self._sizes.dot_sizes(outputs, inputs, gated, x.element_size())
+        padded_rows = max(16, power_of_two(rows))
+        tiles = -(-outputs // sizes.outputs)
         self._check_tiles(tiles)
-        room = tiles * splits * (2 if gated else 1) * block * padded_rows if splits > 1 else 0
-        dot_products[(tiles, splits)](
+        room = tiles * sizes.splits * (2 if gated else 1) * sizes.outputs * padded_rows if sizes.splits > 1 else 0
+        dot_products[(tiles, sizes.splits)](
             x,
             weight,
             residual,
@@ -293,14 +299,14 @@ class TritonOperations:
             outputs,
             inputs,
             padded_rows,
-            block,
-            block_inputs,
-            splits,
+            sizes.outputs,
+            sizes.inputs,
+            sizes.splits,
             gated,
             added,
             self._chained,
-            **self._options(sizes.dot_warps),
-            num_stages=sizes.dot_stages,
+            **self._options(sizes.warps),
+            num_stages=sizes.stages,
         )
 
     def _options(self, warps: int) -> dict[str, Any]:
