@@ -14,7 +14,10 @@ from toolkit.cli.output import JsonOption, PathOption, json_text, note, write_te
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from toolkit.bench.measuring import OnStep
+    from toolkit.bench.plan import BenchPlan
 
 __all__ = ["bench"]
 
@@ -64,6 +67,14 @@ def bench(
         typer.Option("--peer-python", metavar="PATH", help="Interpreter that has the peers. Default: this one."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of random weights and of draws.")] = 1,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Instead of measuring speech: look for the kernel sizes that suit this card and model, some minutes, "
+            "and keep them for every later run. Goes on where it was stopped.",
+        ),
+    ] = False,
     quick: Annotated[
         bool, typer.Option("--quick", help="16 frames, two repeats, batch 1, no cold start: does it work at all?")
     ] = False,
@@ -96,6 +107,11 @@ def bench(
         seed=seed,
         path=path.lower(),
     )
+    if tune:
+        if out is not None or against is not None or quick:
+            raise UsageError("--tune measures kernels alone; leave --out, --against and --quick out")
+        _tune(plan, as_json)
+        return
     place = None if out is None else _place(out)
     from toolkit.bench import document as room
 
@@ -110,6 +126,19 @@ def bench(
             note(f"wrote {file}")
     print(json_text(found, indent=None))
     raise typer.Exit(room.exit_code(found))
+
+
+def _tune(plan: BenchPlan, as_json: bool) -> None:
+    from toolkit.bench import tune as room
+
+    with _told(as_json) as on_step:
+        found = room.tune(plan, on_step)
+    if not as_json:
+        from toolkit.bench.tune_table import table_of
+
+        _print_beside(table_of(found))
+        note(f"kept in {found['file']}")
+    print(json_text(found, indent=None))
 
 
 def _place(out: str) -> Path:
@@ -136,11 +165,15 @@ def _told(as_json: bool) -> Iterator[OnStep]:
 
 
 def _show(found: Mapping[str, object]) -> None:
-    from rich.console import Console
-
     from toolkit.bench.table import tables_of
+
+    _print_beside(tables_of(found))
+
+
+def _print_beside(shown: RenderableType) -> None:
+    from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
         console = Console(stderr=True, width=_TABLE_COLUMNS)
-    console.print(tables_of(found))
+    console.print(shown)
