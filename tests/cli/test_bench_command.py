@@ -189,6 +189,17 @@ def test_a_card_without_fused_kernels_has_nothing_to_tune(run: Run, monkeypatch:
     assert "--tune has nothing to tune here: compute capability 7.5: the fused kernels need 8.0" in ran.line
 
 
+def test_saved_results_are_drawn(run: Run, tmp_path: Path) -> None:
+    assert run(*TINY, "--json", "--out", f"{tmp_path}/").code == 0
+    ran = run("bench", "--plot", tmp_path, "--json")
+    assert (ran.code, ran.json["kind"]) == (0, "bench-plot")
+    assert ran.json["files"] == [str(tmp_path / "speed.png"), str(tmp_path / "batches.png")]
+    assert run("bench", "--plot", tmp_path).out == "".join(f"wrote {file}\n" for file in ran.json["files"])
+    ran = run("bench", "--plot", tmp_path / "none")
+    assert (ran.code, "there is no such folder" in ran.line) == (2, True)
+    assert run("bench", "--plot", tmp_path, "--tune").code == 2
+
+
 def test_the_help_says_what_the_defaults_are(run: Run) -> None:
     told = " ".join(run("bench", "--help").out.split()).replace("- ", "-")
     assert "1b7 on a card, pocket on a CPU" in told

@@ -75,6 +75,14 @@ def bench(
             "and keep them for every later run. Goes on where it was stopped.",
         ),
     ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FOLDER",
+            help="Instead of measuring: draw the documents that --out left in a folder, as speed.png and batches.png.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="16 frames, two repeats, batch 1, no cold start: does it work at all?")
     ] = False,
@@ -89,6 +97,11 @@ def bench(
     A table on standard error, one JSON document as the last line of standard output. Exit code 0 well, 3 when a
     precision failed, 4 when the card was slowed down meanwhile, so that the figures do not count.
     """
+    if plot is not None:
+        if tune or out is not None:
+            raise UsageError("--plot draws what was measured before; leave --tune and --out out")
+        _plot(plot.expanduser(), as_json)
+        return
     from toolkit.bench.plan import BenchPlan, names_of, numbers_of
 
     plan = BenchPlan(
@@ -139,6 +152,19 @@ def _tune(plan: BenchPlan, as_json: bool) -> None:
         _print_beside(table_of(found))
         note(f"kept in {found['file']}")
     print(json_text(found, indent=None))
+
+
+def _plot(folder: Path, as_json: bool) -> None:
+    from toolkit.bench.plots import plot
+
+    files, notes = plot(folder)
+    for told in notes:
+        note(told)
+    if as_json:
+        print(json_text({"schema": 1, "kind": "bench-plot", "files": [str(file) for file in files]}))
+    else:
+        for file in files:
+            print(f"wrote {file}")
 
 
 def _place(out: str) -> Path:
