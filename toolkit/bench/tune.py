@@ -54,7 +54,7 @@ def tune(plan: BenchPlan, on_step: OnStep = lambda _: None) -> dict[str, object]
     if plan.path == "plain":
         raise UsageError("--tune looks for sizes of the fast path; leave --path plain out")
     if plan.device == "cpu" or (plan.device == "auto" and not torch.cuda.is_available()):
-        raise GpuUnavailable("--tune measures kernels on an NVIDIA card, and PyTorch sees none; `qwen-audio doctor`")
+        raise GpuUnavailable("--tune measures kernels on an NVIDIA card, and PyTorch sees none; see qwen-audio doctor")
     device = choose_device(plan.device)
     triton = triton_version()
     way = choose_path(device.type, torch.cuda.get_device_capability(device), triton)
