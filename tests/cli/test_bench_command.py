@@ -11,6 +11,7 @@ import torch
 from running import Run
 
 from toolkit.bench import document as room
+from toolkit.bench import tune as tuning
 from toolkit.bench.plan import BenchPlan, config_hash
 
 TINY = ("bench", "--size", "tiny", "--device", "cpu", "--quick", "--frames", "3")
@@ -139,6 +140,64 @@ def test_a_card_that_is_not_there_is_one_line(run: Run, monkeypatch: pytest.Monk
     ran = run("bench", "--device", "cuda")
     assert ran.code == 3
     assert "PyTorch sees no CUDA card" in ran.line
+
+
+def test_tuning_prints_a_table_and_the_document(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    task = {"name": "4096x2048", "default": [8, 1024, 4], "sizes": [4, 512, 8], "default_us": 10.5, "best_us": 8.25,
+            "noise_us": 0.01, "tried": 24, "refused": ["1x256x1: x"]}  # fmt: skip
+
+    def tune(plan: BenchPlan, on_step: Any) -> dict[str, object]:
+        asked["plan"] = plan
+        on_step("4096x2048")
+        key = {"card": "NVIDIA H200", "capability": "9.0", "triton": "3.4", "torch": "2.8"}
+        return {"schema": 1, "kind": "tune", "key": key, "file": "h200.json", "tasks": [task], "chained": True}
+
+    monkeypatch.setattr(tuning, "tune", tune)
+    ran = run("bench", "--tune", "--size", "0b6", "--precision", "bf16")
+    assert (ran.code, ran.json["kind"]) == (0, "tune")
+    assert asked["plan"] == BenchPlan(size="0b6", precisions=("bfloat16",))
+    for told in ("NVIDIA H200, compute capability 9.0", "8 x 1024 x 4", "4 x 512 x 8", "8.250", "kept in h200.json"):
+        assert told in ran.err, told
+    assert run("bench", "--tune", "--json").err == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--device", "cpu"], 3, "--tune measures kernels on an NVIDIA card, and PyTorch sees none"),
+        ([], 3, "--tune measures kernels on an NVIDIA card, and PyTorch sees none"),
+        (["--precision", "bf16,fp32"], 2, "--tune takes one precision"),
+        (["--path", "plain"], 2, "leave --path plain out"),
+        (["--quick"], 2, "leave --out, --against and --quick out"),
+    ],
+)
+def test_tuning_without_a_card_is_one_line(
+    run: Run, monkeypatch: pytest.MonkeyPatch, options: list[str], code: int, told: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    ran = run("bench", "--tune", *options)
+    assert (ran.code, told in ran.line, ran.out) == (code, True, "")
+
+
+def test_a_card_without_fused_kernels_has_nothing_to_tune(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    ran = run("bench", "--tune")
+    assert ran.code == 3
+    assert "--tune has nothing to tune here: compute capability 7.5: the fused kernels need 8.0" in ran.line
+
+
+def test_saved_results_are_drawn(run: Run, tmp_path: Path) -> None:
+    assert run(*TINY, "--json", "--out", f"{tmp_path}/").code == 0
+    ran = run("bench", "--plot", tmp_path, "--json")
+    assert (ran.code, ran.json["kind"]) == (0, "bench-plot")
+    assert ran.json["files"] == [str(tmp_path / "speed.png"), str(tmp_path / "batches.png")]
+    assert run("bench", "--plot", tmp_path).out == "".join(f"wrote {file}\n" for file in ran.json["files"])
+    ran = run("bench", "--plot", tmp_path / "none")
+    assert (ran.code, "there is no such folder" in ran.line) == (2, True)
+    assert run("bench", "--plot", tmp_path, "--tune").code == 2
 
 
 def test_the_help_says_what_the_defaults_are(run: Run) -> None:

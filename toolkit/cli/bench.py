@@ -14,7 +14,10 @@ from toolkit.cli.output import JsonOption, PathOption, json_text, note, write_te
 from toolkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from toolkit.bench.measuring import OnStep
+    from toolkit.bench.plan import BenchPlan
 
 __all__ = ["bench"]
 
@@ -64,6 +67,22 @@ def bench(
         typer.Option("--peer-python", metavar="PATH", help="Interpreter that has the peers. Default: this one."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of random weights and of draws.")] = 1,
+    tune: Annotated[
+        bool,
+        typer.Option(
+            "--tune",
+            help="Instead of measuring speech: look for the kernel sizes that suit this card and model, some minutes, "
+            "and keep them for every later run. Goes on where it was stopped.",
+        ),
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FOLDER",
+            help="Instead of measuring: draw the documents that --out left in a folder, as speed.png and batches.png.",
+        ),
+    ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="16 frames, two repeats, batch 1, no cold start: does it work at all?")
     ] = False,
@@ -78,6 +97,11 @@ def bench(
     A table on standard error, one JSON document as the last line of standard output. Exit code 0 well, 3 when a
     precision failed, 4 when the card was slowed down meanwhile, so that the figures do not count.
     """
+    if plot is not None:
+        if tune or out is not None:
+            raise UsageError("--plot draws what was measured before; leave --tune and --out out")
+        _plot(plot.expanduser(), as_json)
+        return
     from toolkit.bench.plan import BenchPlan, names_of, numbers_of
 
     plan = BenchPlan(
@@ -96,6 +120,11 @@ def bench(
         seed=seed,
         path=path.lower(),
     )
+    if tune:
+        if out is not None or against is not None or quick:
+            raise UsageError("--tune measures kernels alone; leave --out, --against and --quick out")
+        _tune(plan, as_json)
+        return
     place = None if out is None else _place(out)
     from toolkit.bench import document as room
 
@@ -110,6 +139,32 @@ def bench(
             note(f"wrote {file}")
     print(json_text(found, indent=None))
     raise typer.Exit(room.exit_code(found))
+
+
+def _tune(plan: BenchPlan, as_json: bool) -> None:
+    from toolkit.bench import tune as room
+
+    with _told(as_json) as on_step:
+        found = room.tune(plan, on_step)
+    if not as_json:
+        from toolkit.bench.tune_table import table_of
+
+        _print_beside(table_of(found))
+        note(f"kept in {found['file']}")
+    print(json_text(found, indent=None))
+
+
+def _plot(folder: Path, as_json: bool) -> None:
+    from toolkit.bench.plots import plot
+
+    files, notes = plot(folder)
+    for told in notes:
+        note(told)
+    if as_json:
+        print(json_text({"schema": 1, "kind": "bench-plot", "files": [str(file) for file in files]}))
+    else:
+        for file in files:
+            print(f"wrote {file}")
 
 
 def _place(out: str) -> Path:
@@ -136,11 +191,15 @@ def _told(as_json: bool) -> Iterator[OnStep]:
 
 
 def _show(found: Mapping[str, object]) -> None:
-    from rich.console import Console
-
     from toolkit.bench.table import tables_of
+
+    _print_beside(tables_of(found))
+
+
+def _print_beside(shown: RenderableType) -> None:
+    from rich.console import Console
 
     console = Console(stderr=True)
     if not console.is_terminal:
         console = Console(stderr=True, width=_TABLE_COLUMNS)
-    console.print(tables_of(found))
+    console.print(shown)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ __all__ = [
     "model_shape",
     "own_tuning_path",
     "read_json",
+    "shipped_tuning",
     "sizes_json",
     "tuning_folder",
     "tuning_key",
@@ -134,6 +135,13 @@ def choose_tuning(key: TuningKey, folder: Path | None = None) -> Tuning:
         own, passed_over = None, f"; {error}"
     if own is not None:
         return own
+    shipped = shipped_tuning(key)
+    source = replace(shipped.source, reason=shipped.source.reason + passed_over)
+    return replace(shipped, source=source)
+
+
+def shipped_tuning(key: TuningKey) -> Tuning:
+    """What a card runs with that nobody has tuned: the entry of the shipped table, else defaults."""
     told = f"{key.capability[0]}.{key.capability[1]}"
     if key.capability < NATIVE_BF16:
         return Tuning(KernelSizes(), False, Choice(DEFAULTS, f"nothing is known of compute capability {told}"))
@@ -144,7 +152,7 @@ def choose_tuning(key: TuningKey, folder: Path | None = None) -> Tuning:
     chained = entry.chained and can_chain(key.capability, key.triton)
     if entry.chained and not chained:
         reason += f"; Triton {key.triton} cannot overlap kernels, 3.4 can"
-    return Tuning(entry.sizes, chained, Choice(SHIPPED_TABLE, reason + passed_over))
+    return Tuning(entry.sizes, chained, Choice(SHIPPED_TABLE, reason))
 
 
 def write_tuning(
