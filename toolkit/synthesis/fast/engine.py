@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ToolkitFault
+from toolkit.synthesis.fast.admission import Admission
 from toolkit.synthesis.fast.capture import EagerRecorder, GraphRecorder, Recorder, buckets_of
 from toolkit.synthesis.fast.frame import run_frame
 from toolkit.synthesis.fast.mailbox import CudaMailbox, HostMailbox, Mailbox, Report
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
 from toolkit.synthesis.fast.path import EAGER, TRITON_GRAPH, choose_path, triton_version
-from toolkit.synthesis.fast.prefill import read_prompts
 from toolkit.synthesis.fast.state import FrameBuffers, Seat, StateSize
 from toolkit.synthesis.fast.weights import FrameWeights
 from toolkit.synthesis.layers import rotary_table
@@ -62,6 +62,7 @@ class Engine:
             self._angles = rotary_table(
                 shape.head_dim, shape.rope_theta, size.slots, dtype=talker.dtype, device=talker.device
             )
+        self._admission = Admission(talker, weights.talker, self._angles, self.buffers)
         self._frames: dict[int, Callable[[], None]] = {}
         self._buckets = buckets_of(size.rows)
         self._launched = self._read = 0
@@ -120,10 +121,9 @@ class Engine:
             if not self.size.holds(replace(seat.size, rows=stop)):
                 raise ToolkitFault(f"buffers of {self.size} hold no sequence of {seat.size} in the rows below {stop}")
         with self._queue(after_caller=True):
-            read_prompts(self._talker, self._angles, self.buffers, start, [seat.rows for seat in seats])
-            self.buffers.seat(start, seats)
             for seat in seats:
                 self._mailbox.hold(seat.rows, seat.trail, seat.pad)
+            self._admission.admit(start, seats, self._recorder, self._operations)
 
     def vacate(self, start: int, stop: int) -> None:
         """Free the rows ``start .. stop - 1``; frames that are under way may still report on them."""
