@@ -1,7 +1,7 @@
 """Seats sequences in rows of a batch: prompts read in one recorded pass, all numbers in one copy.
 
-A recorded pass takes the rows that it is for from its input, so that one recording serves every place of the batch, also
-in the middle of running sequences, and needs no cache of its own to copy from.
+A recorded pass takes the rows that it is for from its input, so that one recording serves every place of the batch,
+also in the middle of running sequences, and needs no cache of its own to copy from.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ LONGEST_RECORDED = 512
 """Positions of the longest prompt that is read in a recorded pass."""
 
 MOST_RECORDED = 2048
-"""Positions of all rows of a recorded pass together. Beyond, the device is busy for longer than the host needs to launch
-operation after operation, and a recording would only hold memory."""
+"""Positions of all rows of a recorded pass together. Beyond, the device is busy for longer than the host needs to
+launch operation after operation, and a recording would only hold memory."""
 
 _MOST_PASSES = 12
 
@@ -46,9 +46,9 @@ _MOST_PASSES = 12
 class Admission:
     """Reads prompts into the rows of one set of buffers and seats their sequences.
 
-    Passes are recorded when a shape (a bucket of rows, a padded length) is first met; the twelve that were used last are
-    kept. Longer prompts, larger batches and a device that records nothing take :func:`read_prompts`. So does everything
-    once a recording has failed; ``fault`` says why.
+    Passes are recorded when a shape (a bucket of rows, a padded length) is first met; the twelve that were used last
+    are kept. Longer prompts, larger batches and a device that records nothing take :func:`read_prompts`. So does
+    everything once a recording has failed; ``fault`` says why.
 
     Args:
         weights: of the talker's layers.
@@ -112,11 +112,12 @@ class Admission:
                 # What recording runs is this very admission; once more does not change it.
                 known = self._passes[shape] = recorder.record(work)
             except Exception as error:
+                # It may have gone well once before it failed, and nobody may sit where nobody is known to.
+                self._buffers.vacate(start, start + len(seats))
                 if is_out_of_memory(error):
                     raise
                 self.fault = (str(error).strip() or type(error).__name__).split("\n")[0][:160]
                 self._passes.clear()
-                self._buffers.vacate(start, start + len(seats))
                 return False
             if len(self._passes) > _MOST_PASSES:
                 self._passes.popitem(last=False)
@@ -151,8 +152,8 @@ def run_prompts(
 ) -> None:
     """Read right-padded prompts and seat their sequences; shapes follow from shapes, and nothing waits for the host.
 
-    The same as :func:`read_prompts` and :meth:`FrameBuffers.seat`, but what is no prompt goes to the last slot of a row,
-    which the frame that uses it writes before anybody reads it.
+    The same as :func:`read_prompts` and :meth:`FrameBuffers.seat`, but what is no prompt goes to the last slot of a
+    row, which the frame that uses it writes before anybody reads it.
 
     Args:
         numbers: int64 ``[15, rows]``, see :func:`seat_numbers`; a prompt must leave the last slot free.
