@@ -151,7 +151,7 @@ def test_a_frame_can_be_recorded_and_repeated(model: Loaded, prompts: list[Promp
     for _ in range(2):
         taped = generate(model.talker, prompts, settings, seed=3, backend=backend).collect()
         assert all(torch.equal(one, two) for one, two in zip(eager, taped, strict=True))
-    assert recorder.recorded == 1
+    assert recorder.recorded == 2, "the frame, and the reading of two prompts"
 
 
 def test_rows_that_have_ended_or_are_empty_change_nothing(model: Loaded, prompts: list[Prompt]) -> None:

@@ -16,7 +16,7 @@ from toolkit.synthesis.fast.capture import GraphRecorder, Recorder
 from toolkit.synthesis.fast.frame import run_frame
 from toolkit.synthesis.fast.kernel_sizes import KernelSizes
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
-from toolkit.synthesis.fast.state import FrameBuffers, Seat, StateSize
+from toolkit.synthesis.fast.state import FrameBuffers, Seat, StateSize, seat_numbers
 from toolkit.synthesis.fast.weights import FrameWeights
 from toolkit.synthesis.layers import Angles, rotary_table
 from toolkit.synthesis.memory import is_out_of_memory
@@ -217,7 +217,10 @@ class CardMeter:
         angles = rotary_table(shape.head_dim, shape.rope_theta, _SLOTS, dtype=self._dtype, device=self._device)
         empty = torch.zeros(_POSITION, hidden, dtype=self._dtype, device=self._device)
         settings = DecodeSettings().greedy()
-        buffers.seat(0, [Seat(empty, empty[:1], empty[0], settings, 0, _SLOTS - _POSITION)])
+        seats = [Seat(empty, empty[:1], empty[0], settings, 0, _SLOTS - _POSITION)]
+        buffers.seat(torch.tensor(seat_numbers(0, seats, 1), device=self._device))
+        for place, vectors in zip(*buffers.trails(0, seats), strict=True):
+            place.copy_(vectors)
         generator = torch.Generator().manual_seed(1)
         buffers.last.copy_(torch.randn(1, hidden, generator=generator))
         operations = self._make(base, chained)

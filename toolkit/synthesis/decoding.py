@@ -20,6 +20,7 @@ from toolkit.synthesis.layers import Angles, KeyValueCache, rotary_table
 from toolkit.synthesis.prompt import Prompt, PromptBatch, join_prompts
 from toolkit.synthesis.sampling import MIN_NEW_TOKENS, DecodeSettings, choose, penalised
 from toolkit.synthesis.talker import Talker
+from toolkit.synthesis.transfer import moved
 
 __all__ = [
     "NO_FRAME",
@@ -242,7 +243,7 @@ class FrameStream(Iterator[Tensor]):
 
 
 def _masked(codes: Tensor, going: list[bool]) -> Tensor:
-    return codes.masked_fill(~torch.tensor(going, device=codes.device)[:, None], NO_FRAME)
+    return codes.masked_fill(moved(~torch.tensor(going), codes.device)[:, None], NO_FRAME)
 
 
 def generate(

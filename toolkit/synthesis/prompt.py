@@ -6,8 +6,10 @@ Each sum is one addition in the dtype of the model.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from toolkit.errors import UsageError
 from toolkit.synthesis.config import CODE_GROUPS, Kind, ModelConfig
 from toolkit.synthesis.talker import Talker
 from toolkit.synthesis.tokenizer import TemplateIds, TextTokenizer
+from toolkit.synthesis.transfer import host_integers, moved
 
 __all__ = ["ClonedVoice", "Prompt", "PromptBatch", "PromptBuilder", "join_prompts"]
 
@@ -24,6 +27,9 @@ _KIND_WORDS: dict[Kind, str] = {
     "voice_design": "designs a voice from a description",
     "base": "clones a voice from a recording",
 }
+
+_KEPT_BYTES = 4 * 2**20
+"""Of vectors that later prompts need again: at the published width 100 instructions of ten tokens."""
 
 
 @dataclass(frozen=True)
@@ -68,19 +74,47 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptBatch:
-    """Prompts side by side: ``rows`` ``[batch, positions, hidden]`` with zeros before the shorter ones, counted by
-    ``padding`` (int64 ``[batch]``); ``trail`` ``[batch, steps, hidden]`` is filled up with the pad vector."""
+    """Prompts side by side. They are laid out when somebody asks for it: a backend may read each where it lies."""
 
-    rows: Tensor
-    padding: Tensor
-    trail: Tensor
-    pad: Tensor
-    lengths: tuple[int, ...]
+    prompts: tuple[Prompt, ...]
 
     @property
     def size(self) -> int:
         """Number of prompts."""
-        return len(self.lengths)
+        return len(self.prompts)
+
+    @property
+    def pad(self) -> Tensor:
+        """What is added after a trail has ended, ``[hidden]``."""
+        return self.prompts[0].pad
+
+    @cached_property
+    def lengths(self) -> tuple[int, ...]:
+        """Positions of each prompt."""
+        return tuple(prompt.rows.shape[0] for prompt in self.prompts)
+
+    @cached_property
+    def padding(self) -> Tensor:
+        """How many rows of zeros lie before each prompt, int64 ``[batch]``."""
+        longest, device = max(self.lengths), self.pad.device
+        return moved(host_integers([longest - length for length in self.lengths], device), device)
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """The vectors, ``[batch, positions, hidden]``, with zeros before the shorter prompts."""
+        longest = max(self.lengths)
+        rows = self.pad.new_zeros((self.size, longest, self.pad.shape[0]))
+        for index, prompt in enumerate(self.prompts):
+            rows[index, longest - self.lengths[index] :] = prompt.rows
+        return rows
+
+    @cached_property
+    def trail(self) -> Tensor:
+        """The trails, ``[batch, steps, hidden]``, filled up with the pad vector."""
+        trail = self.pad.repeat(self.size, max(prompt.trail.shape[0] for prompt in self.prompts), 1)
+        for index, prompt in enumerate(self.prompts):
+            trail[index, : prompt.trail.shape[0]] = prompt.trail
+        return trail
 
 
 def join_prompts(prompts: Sequence[Prompt]) -> PromptBatch:
@@ -91,22 +125,35 @@ def join_prompts(prompts: Sequence[Prompt]) -> PromptBatch:
     """
     if not prompts:
         raise UsageError("nothing to speak: the list of texts is empty")
-    lengths = tuple(prompt.rows.shape[0] for prompt in prompts)
-    longest, steps = max(lengths), max(prompt.trail.shape[0] for prompt in prompts)
-    first = prompts[0]
-    rows = first.rows.new_zeros((len(prompts), longest, first.rows.shape[1]))
-    trail = first.pad.repeat(len(prompts), steps, 1)
-    for index, prompt in enumerate(prompts):
-        rows[index, longest - lengths[index] :] = prompt.rows
-        trail[index, : prompt.trail.shape[0]] = prompt.trail
-    padding = torch.tensor([longest - length for length in lengths], device=rows.device)
-    return PromptBatch(rows, padding, trail, first.pad, lengths)
+    return PromptBatch(tuple(prompts))
+
+
+class _Kept:
+    """Vectors by what they are made of, within a number of bytes; the least recently used go first."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._found: OrderedDict[Hashable, Tensor] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        found = self._found.get(key)
+        if found is None:
+            found = self._found[key] = make()
+            self._bytes += found.nbytes
+            while self._bytes > self._most_bytes:
+                self._bytes -= self._found.popitem(last=False)[1].nbytes
+        else:
+            self._found.move_to_end(key)
+        return found
 
 
 class PromptBuilder:
     """Builds the prompts of one model, by mode. A mode that the model was not made for is refused.
 
-    ``parse_marks`` decides whether special tokens written inside a text are obeyed (as officially) or spoken.
+    ``parse_marks`` decides whether special tokens written inside a text are obeyed (as officially) or spoken. What does
+    not depend on the text (instruction, role, language, speaker) is projected once and kept; the tokens of a text are
+    one product, always of its own, so that its vectors do not depend on what was said before.
     """
 
     def __init__(self, talker: Talker, tokenizer: TextTokenizer, *, parse_marks: bool = True) -> None:
@@ -118,6 +165,9 @@ class PromptBuilder:
         fixed = self._text((ids.tts_pad, ids.tts_bos, ids.tts_eos))
         self._pad, self._bos, self._eos = fixed[0:1], fixed[1:2], fixed[2:3]
         self._codec_pad, self._codec_bos = self._codec((codec.codec_pad,)), self._codec((codec.codec_bos,))
+        self._opening = self._bos + self._codec_pad
+        self._ending = torch.cat((self._eos + self._codec_pad, self._pad + self._codec_bos))
+        self._kept = _Kept(_KEPT_BYTES)
 
     def custom_voice(
         self,
@@ -142,7 +192,7 @@ class PromptBuilder:
         if instruct and not self._config.instructs:
             notes = ("The 0.6B model takes no style instruction; it was left out. The 1.7B model follows one.",)
             instruct = None
-        slot = None if name is None else self._codec((self._config.speaker_ids[name],))
+        slot = None if name is None else self._config.speaker_ids[name]
         dialect = None if name is None else self._config.dialects.get(name)
         return self._assemble(text, language, dialect, slot, instruct, non_streaming, notes)
 
@@ -173,7 +223,7 @@ class PromptBuilder:
                 f"the voice has {voice.speaker.shape[0]} numbers, this model needs {hidden}: "
                 "it was made with a model of another size"
             )
-        slot = voice.speaker.detach().to(talker.device, talker.dtype)[None]
+        slot = moved(voice.speaker.detach().to(talker.dtype), talker.device)[None]
         if voice.codes is None:
             return self._assemble(text, language, None, slot, None, non_streaming, ())
         return self._in_context(text, voice, voice.codes, language, slot, non_streaming)
@@ -183,7 +233,7 @@ class PromptBuilder:
         text: str,
         language: str | None,
         dialect: str | None,
-        slot: Tensor | None,
+        slot: Tensor | int | None,
         instruct: str | None,
         non_streaming: bool,
         notes: tuple[str, ...],
@@ -192,15 +242,14 @@ class PromptBuilder:
         instruct_ids = self._tokenizer.instruct(instruct, parse_marks=self._parse_marks) if instruct else ()
         parts = self._prefix(ids, self._tags(language, dialect), slot)
         if instruct_ids:
-            parts.insert(0, self._text(instruct_ids))
+            parts.insert(0, self._kept.get(("instruct", instruct_ids), lambda: self._text(instruct_ids)))
         if non_streaming:
-            spoken = torch.cat((self._text(ids.text), self._eos)) if ids.text else self._eos
-            parts += [spoken + self._codec_pad, self._pad + self._codec_bos]
+            parts += [self._text(ids.text) + self._codec_pad, self._ending] if ids.text else [self._ending]
             trail = self._pad
         else:
-            parts.append(self._text((ids.first,)) + self._codec_bos)
-            rest = ids.text[1:]
-            trail = torch.cat((self._text(rest), self._eos)) if rest else self._eos
+            said = self._text((ids.first, *ids.text[1:]))
+            parts.append(said[:1] + self._codec_bos)
+            trail = torch.cat((said[1:], self._eos)) if len(said) > 1 else self._eos
         return Prompt(torch.cat(parts), trail, self._pad[0], ids, instruct_ids, notes=notes)
 
     def _in_context(
@@ -221,10 +270,16 @@ class PromptBuilder:
             trail = words[count:] if words.shape[0] > count else self._pad
         return Prompt(torch.cat(parts), trail, self._pad[0], ids, reference_ids=reference)
 
-    def _prefix(self, ids: TemplateIds, tags: tuple[int, ...], slot: Tensor | None) -> list[Tensor]:
+    def _prefix(self, ids: TemplateIds, tags: tuple[int, ...], slot: Tensor | int | None) -> list[Tensor]:
         """Role, language and speaker: the codec track runs beside pad vectors and ends beside the begin vector."""
-        track = self._codec(tags) if slot is None else torch.cat((self._codec(tags), slot))
-        return [self._text(ids.role), self._pad + track, self._bos + self._codec_pad]
+        track = (*tags, slot) if isinstance(slot, int) else tags
+
+        def make() -> Tensor:
+            return torch.cat((self._text(ids.role), self._pad + self._codec(track)))
+
+        lead = self._kept.get(("lead", ids.role, track), make)
+        between = [self._pad + slot] if isinstance(slot, Tensor) else []
+        return [lead, *between, self._opening]
 
     def _tags(self, language: str | None, dialect: str | None) -> tuple[int, ...]:
         codec, name = self._config.talker, self._config.language(language)
@@ -236,17 +291,18 @@ class PromptBuilder:
 
     def _frames(self, codes: Tensor) -> Tensor:
         size = min(self._config.codebook_size, self._config.predictor.vocab)
-        codes = codes.to(self._talker.device, torch.int64)
+        # Where they lie, which is the host for a voice from a file: there nothing has to be waited for.
         if bool(((codes < 0) | (codes >= size)).any()):
             raise UsageError(f"reference codes must lie between 0 and {size - 1}")
-        return self._talker.codes.frame_sum(codes)
+        return self._talker.codes.frame_sum(moved(codes.to(torch.int64), self._talker.device))
 
     def _text(self, ids: Sequence[int]) -> Tensor:
-        vectors: Tensor = self._talker.text(torch.tensor(ids, dtype=torch.int64))
+        vectors: Tensor = self._talker.text(host_integers(ids, self._talker.text.table.device))
         return vectors
 
     def _codec(self, ids: Sequence[int]) -> Tensor:
-        return self._talker.codes.rows(torch.tensor(ids, dtype=torch.int64, device=self._talker.device))
+        device = self._talker.device
+        return self._talker.codes.rows(moved(host_integers(ids, device), device))
 
     def _require(self, kind: Kind) -> None:
         if self._config.kind != kind:

@@ -12,6 +12,7 @@ from toolkit.synthesis.code_tables import CodeTables
 from toolkit.synthesis.config import ModelConfig
 from toolkit.synthesis.layers import DecoderStack, Linear, pack_linears, stack_tensors
 from toolkit.synthesis.predictor import CodePredictor
+from toolkit.synthesis.transfer import moved
 from toolkit.synthesis.weights import SafetensorsFile, Slot
 
 __all__ = ["SPEAKER_ENCODER_PREFIX", "Talker", "TextEncoder", "load_talker"]
@@ -47,7 +48,9 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """int64 ``[n]`` to ``[n, hidden]`` on the device and in the dtype of the talker."""
-        rows = nn.functional.embedding(ids.to(self.table.device), self.table).to(self._home)
+        # The ids go to the table, and its rows to the talker: whichever lies on the host is one copy.
+        rows = nn.functional.embedding(moved(ids, self.table.device), self.table)
+        rows = moved(rows, self._home.device).to(self._home.dtype)
         vectors: Tensor = self.narrow(nn.functional.silu(self.widen(rows)))
         return vectors
 

@@ -85,6 +85,8 @@ def is_speakable(text: str) -> bool:
 
 def spoken_length(text: str) -> int:
     """How much there is to speak: 1 for a letter or digit, 2 for a character of Chinese, Japanese or Korean writing."""
+    if text.isascii():
+        return sum(map(str.isalnum, text))
     letters = sum(unicodedata.category(char)[0] in "LN" for char in text)
     return letters + len(_WIDE_SCRIPTS.findall(text))
 

@@ -120,6 +120,8 @@ class TextTokenizer:
         self._parsing.add_tokens([token for token, _ in sorted(added.values(), key=lambda item: item[1])])
         self._marks = (config.text_ids.im_start, config.text_ids.im_end)
         self._check(folder, config)
+        self._line_end = self._encode("\n")
+        self._answer = self._encode("\n<|im_start|>assistant\n")
 
     def assistant(self, text: str, *, parse_marks: bool = True) -> TemplateIds:
         """The text to be spoken. ``parse_marks`` reads ``<|im_end|>`` and the like inside it as the special tokens, as
@@ -128,17 +130,16 @@ class TextTokenizer:
         Raises:
             UsageError: the text cannot be encoded, since it holds half of a surrogate pair.
         """
-        opened = self._encode("\n<|im_start|>assistant\n")
-        return TemplateIds(self._turn("assistant", text, parse_marks) + opened, _CLOSING_LENGTH)
+        return TemplateIds(self._turn("assistant", text, parse_marks) + self._answer, _CLOSING_LENGTH)
 
     def reference(self, text: str, *, parse_marks: bool = True) -> TemplateIds:
         """The transcript of a reference recording; see :meth:`assistant`."""
-        whole = self._turn("assistant", text, parse_marks) + self._encode("\n")
+        whole = self._turn("assistant", text, parse_marks) + self._line_end
         return TemplateIds(whole, _REFERENCE_CLOSING_LENGTH)
 
     def instruct(self, text: str, *, parse_marks: bool = True) -> tuple[int, ...]:
         """A style instruction or the description of a voice; see :meth:`assistant`."""
-        return self._turn("user", text, parse_marks) + self._encode("\n")
+        return self._turn("user", text, parse_marks) + self._line_end
 
     def _turn(self, role: str, text: str, parse_marks: bool) -> tuple[int, ...]:
         """``<|im_start|>`` role, line break, text, ``<|im_end|>``. Special tokens bound the pieces that BPE sees, so

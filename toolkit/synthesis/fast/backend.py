@@ -150,15 +150,8 @@ class FastBackend:
         limit = settings.max_new_tokens - 1
         seeds = row_seeds(seed, batch.size)
         seats = [
-            Seat(
-                batch.rows[row, batch.rows.shape[1] - length :],
-                batch.trail[row],
-                batch.pad,
-                settings,
-                seeds[row],
-                limit,
-            )
-            for row, length in enumerate(batch.lengths)
+            Seat(prompt.rows, prompt.trail, prompt.pad, settings, row_seed, limit)
+            for prompt, row_seed in zip(batch.prompts, seeds, strict=True)
         ]
         engine = self._engine(seats)
         engine.prepare(batch.size)
@@ -167,6 +160,9 @@ class FastBackend:
         lease = _Lease(engine, self._idle)
         state = FastState(lease, batch.size)
         weakref.finalize(state, lease.close).atexit = False
+        if self._ahead:
+            # Now, not at the first step: until then the caller has other things to do, and the device would wait.
+            self._launch(state, engine)
         return state
 
     def step(self, state: FastState, last: bool) -> Step:
@@ -174,11 +170,11 @@ class FastBackend:
         engine = state.lease.engine
         if engine is None:
             return Step(None, state.alive)
+        self._launch(state, engine)
         try:
-            while engine.under_way <= self._ahead:
-                engine.launch(state.rows)
             tick, report = engine.read(state.rows)
-            state.alive = state.alive & torch.tensor([status != ENDED for status in report.status])
+            if ENDED in report.status:
+                state.alive = state.alive & torch.tensor([status != ENDED for status in report.status])
             over = last or FRAME not in report.status
             codes = None if over else engine.device_codes(tick, state.rows)
         except BaseException:
@@ -187,6 +183,14 @@ class FastBackend:
         if over:
             state.lease.close()
         return Step(codes, state.alive)
+
+    def _launch(self, state: FastState, engine: Engine) -> None:
+        try:
+            while engine.under_way <= self._ahead:
+                engine.launch(state.rows)
+        except BaseException:
+            state.lease.drop()
+            raise
 
     def _engine(self, seats: Sequence[Seat]) -> Engine:
         """The idle engine if it is large enough, else a new one; in both nobody sits."""

@@ -29,7 +29,7 @@ class Recorder(Protocol):
     """Turns work on fixed tensors into something that can be repeated."""
 
     def record(self, work: Callable[[], None]) -> Callable[[], None]:
-        """Return what repeats ``work``, which may be run a few times before; call it when no row is alive."""
+        """Return what repeats ``work``, which may be run a few times before: nobody may mind that."""
 
 
 class EagerRecorder:

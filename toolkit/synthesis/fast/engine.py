@@ -11,17 +11,19 @@ import torch
 from torch import Tensor
 
 from toolkit.errors import ToolkitFault
-from toolkit.synthesis.fast.capture import EagerRecorder, GraphRecorder, Recorder, buckets_of
+from toolkit.synthesis.fast.admission import LONGEST_RECORDED, MOST_RECORDED, Admission
+from toolkit.synthesis.fast.capture import EagerRecorder, GraphRecorder, Recorder, bucket_of, buckets_of
 from toolkit.synthesis.fast.frame import run_frame
 from toolkit.synthesis.fast.mailbox import CudaMailbox, HostMailbox, Mailbox, Report
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
 from toolkit.synthesis.fast.path import EAGER, TRITON_GRAPH, choose_path, triton_version
-from toolkit.synthesis.fast.prefill import read_prompts
+from toolkit.synthesis.fast.prefill import padded_length
 from toolkit.synthesis.fast.state import FrameBuffers, Seat, StateSize
 from toolkit.synthesis.fast.weights import FrameWeights
 from toolkit.synthesis.layers import rotary_table
 from toolkit.synthesis.memory import is_out_of_memory
 from toolkit.synthesis.precision import Choice
+from toolkit.synthesis.sampling import DecodeSettings
 from toolkit.synthesis.talker import Talker
 
 __all__ = ["Engine"]
@@ -62,6 +64,7 @@ class Engine:
             self._angles = rotary_table(
                 shape.head_dim, shape.rope_theta, size.slots, dtype=talker.dtype, device=talker.device
             )
+        self._admission = Admission(talker, weights.talker, self._angles, self.buffers)
         self._frames: dict[int, Callable[[], None]] = {}
         self._buckets = buckets_of(size.rows)
         self._launched = self._read = 0
@@ -108,6 +111,21 @@ class Engine:
         for bucket in self._buckets:
             self.prepare(bucket)
 
+    def prepare_prompts(self, rows: int) -> None:
+        """Record the reading of ``rows`` prompts side by side at all lengths that are read so, from 32 positions on.
+
+        Without it each is recorded when it is first met, which takes as long as reading that prompt three times. Nobody
+        may sit in the rows.
+        """
+        blank = self.buffers.last.new_zeros((LONGEST_RECORDED, self.buffers.last.shape[1]))
+        longest = min(LONGEST_RECORDED, MOST_RECORDED // bucket_of(rows), self.size.slots - 1)
+        length = padded_length(1)
+        while length <= longest:
+            seat = Seat(blank[:length], blank[:1], blank[0], DecodeSettings(), 0, 1)
+            self.admit(0, [seat] * rows)
+            self.vacate(0, rows)
+            length = padded_length(length + 1)
+
     def admit(self, start: int, seats: Sequence[Seat]) -> None:
         """Read prompts and give them the rows from ``start`` on, which must be free. When reading fails, they stay so.
 
@@ -120,10 +138,9 @@ class Engine:
             if not self.size.holds(replace(seat.size, rows=stop)):
                 raise ToolkitFault(f"buffers of {self.size} hold no sequence of {seat.size} in the rows below {stop}")
         with self._queue(after_caller=True):
-            read_prompts(self._talker, self._angles, self.buffers, start, [seat.rows for seat in seats])
-            self.buffers.seat(start, seats)
             for seat in seats:
                 self._mailbox.hold(seat.rows, seat.trail, seat.pad)
+            self._admission.admit(start, seats, self._recorder, self._operations)
 
     def vacate(self, start: int, stop: int) -> None:
         """Free the rows ``start .. stop - 1``; frames that are under way may still report on them."""

@@ -15,9 +15,9 @@ GRAPH_POOL_BYTES = 64 * 2**20
 small blocks of the allocator (20 and 2 MiB), which hold what a frame makes on its way. Reckoned, not yet measured."""
 
 _RULE_BYTES = 2 * (1 + 4 + 4 + 4)
-_COUNTER_BYTES = 4 + 5 * 8 + 4 + 1
+_COUNTER_BYTES = 4 + 5 * 8 + 2 * 4 + 1
 """A row's sampling rules of talker and predictor; its length, five int64 numbers (frames, limit, seed, end of the
-trail, its own), penalty and flag."""
+trail, its own), two penalties and flag."""
 _TICK_BYTES = 8
 
 

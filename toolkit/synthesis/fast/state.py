@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -10,10 +11,24 @@ from torch import Tensor
 
 from toolkit.synthesis.config import CODE_GROUPS, DecoderShape
 from toolkit.synthesis.fast.capture import bucket_of
-from toolkit.synthesis.sampling import DecodeSettings, Sampling
+from toolkit.synthesis.sampling import DecodeSettings
 from toolkit.synthesis.talker import Talker
 
-__all__ = ["ENDED", "FRAME", "IDLE", "OUT_OF_ROOM", "FrameBuffers", "RuleBuffers", "Seat", "StateSize"]
+__all__ = [
+    "ENDED",
+    "FRAME",
+    "IDLE",
+    "OUT_OF_ROOM",
+    "SEAT_LENGTH",
+    "SEAT_NUMBERS",
+    "SEAT_ROW",
+    "SEAT_SHOWN",
+    "FrameBuffers",
+    "RuleBuffers",
+    "Seat",
+    "StateSize",
+    "seat_numbers",
+]
 
 IDLE, ENDED, OUT_OF_ROOM, FRAME = 0, 1, 2, 3
 """How far a frame got with a row: nobody sits there; it chose the end of speech; it chose a code, but has all its
@@ -21,6 +36,7 @@ frames; it made a frame. After the second and third it is idle."""
 
 _SLOT_STEP = 256
 _TRAIL_STEP = 64
+_INT32_MOST = 2**31 - 1
 _AXIS = {"keys": 1, "values": 1, "predictor_keys": 1, "predictor_values": 1, "codes": 1, "status": 1, "tick": None}
 
 
@@ -79,13 +95,6 @@ class RuleBuffers:
         """All buffers."""
         yield from (self.greedy, self.temperature, self.top_k, self.top_p)
 
-    def write(self, start: int, rules: Sequence[Sampling]) -> None:
-        """Rules of the rows from ``start`` on."""
-        _write(self.greedy, start, [not rule.do_sample for rule in rules])
-        _write(self.temperature, start, [rule.temperature for rule in rules])
-        _write(self.top_k, start, [rule.top_k for rule in rules])
-        _write(self.top_p, start, [rule.top_p for rule in rules])
-
 
 @dataclass(frozen=True)
 class Seat:
@@ -106,6 +115,45 @@ class Seat:
     def size(self) -> StateSize:
         """What it needs: each frame takes one position behind the prompt."""
         return StateSize(1, self.rows.shape[0] + self.limit, self.trail.shape[0])
+
+
+SEAT_ROW, SEAT_SHOWN, SEAT_LENGTH = 0, 1, 5
+_WIDE, _SHORT, _FLAGS, _REALS = slice(2, 5), slice(5, 8), slice(8, 10), slice(10, 15)
+SEAT_NUMBERS = 15
+"""Places of a seat's numbers, all in one table so that they travel in one copy: its row; the positions of its prompt
+that lie in the input; limit, seed and end of the trail; length of the prompt and the two top-k; whether the stages are
+greedy; and, as the bits of float64, penalty, temperature and top-p of the talker, and both of the predictor."""
+
+
+def seat_numbers(start: int, seats: Sequence[Seat], columns: int) -> list[list[int]]:
+    """Numbers of sequences for the rows from ``start`` on, ``[15][columns]``.
+
+    Columns beyond the seats repeat the first one, which changes nothing, but show no position of a prompt.
+    """
+    table = [_numbers(row, seat) for row, seat in enumerate(seats, start)]
+    spare = list(table[0])
+    spare[SEAT_SHOWN] = 0
+    table += [spare] * (columns - len(seats))
+    return [list(numbers) for numbers in zip(*table, strict=True)]
+
+
+def _numbers(row: int, seat: Seat) -> list[int]:
+    length, settings = seat.rows.shape[0], seat.settings
+    ours, theirs = settings.talker, settings.predictor
+    reals = (settings.repetition_penalty, ours.temperature, ours.top_p, theirs.temperature, theirs.top_p)
+    return [
+        row,
+        length,
+        seat.limit,
+        seat.seed,
+        seat.trail.shape[0],
+        length,
+        min(ours.top_k, _INT32_MOST),
+        min(theirs.top_k, _INT32_MOST),
+        not ours.do_sample,
+        not theirs.do_sample,
+        *struct.unpack("=5q", struct.pack("=5d", *reals)),
+    ]
 
 
 @dataclass(frozen=True)
@@ -201,23 +249,37 @@ class FrameBuffers:
         yield from self.predictor_rules.tensors()
         yield self.tick
 
-    def seat(self, start: int, seats: Sequence[Seat]) -> None:
-        """Give the rows from ``start`` on to sequences whose prompts have been read; they are alive from now on."""
-        stop = start + len(seats)
-        _write(self.lengths, start, [seat.rows.shape[0] for seat in seats])
-        _write(self.limits, start, [seat.limit for seat in seats])
-        _write(self.seeds, start, [seat.seed for seat in seats])
-        _write(self.penalty, start, [float(seat.settings.repetition_penalty) for seat in seats])
-        _write(self.trail_ends, start, [seat.trail.shape[0] for seat in seats])
-        self.talker_rules.write(start, [seat.settings.talker for seat in seats])
-        self.predictor_rules.write(start, [seat.settings.predictor for seat in seats])
+    def seat(self, numbers: Tensor) -> None:
+        """Give rows to sequences whose prompts and trails lie there; they are alive from now on.
+
+        Args:
+            numbers: int64 ``[15, seats]``, see :func:`seat_numbers`; a seat may be there twice.
+        """
+        rows = numbers[SEAT_ROW]
+        wide, short, flags = numbers[_WIDE], numbers[_SHORT].to(torch.int32), numbers[_FLAGS].to(torch.bool)
+        reals = numbers.view(torch.float64)[_REALS].to(torch.float32)
+        ours, theirs = self.talker_rules, self.predictor_rules
+        columns = (
+            (wide, (self.limits, self.seeds, self.trail_ends)),
+            (short, (self.lengths, ours.top_k, theirs.top_k)),
+            (flags, (ours.greedy, theirs.greedy)),
+            (reals, (self.penalty, ours.temperature, ours.top_p, theirs.temperature, theirs.top_p)),
+        )
+        for found, tables in columns:
+            for column, table in zip(found, tables, strict=True):
+                table.index_copy_(0, rows, column)
+        self.frames.index_fill_(0, rows, 0)
+        self.seen.index_fill_(0, rows, False)
+        self.alive.index_fill_(0, rows, True)
+
+    def trails(self, start: int, seats: Sequence[Seat]) -> tuple[list[Tensor], list[Tensor]]:
+        """Where the text vectors of the rows from ``start`` on are to lie, and the vectors, in pairs."""
+        places, vectors = [], []
         for row, seat in enumerate(seats, start):
             end = seat.trail.shape[0]
-            self.trail[row, :end] = seat.trail
-            self.trail[row, end] = seat.pad
-        self.frames[start:stop].zero_()
-        self.seen[start:stop].zero_()
-        self.alive[start:stop].fill_(True)
+            places += [self.trail[row, :end], self.trail[row, end]]
+            vectors += [seat.trail, seat.pad]
+        return places, vectors
 
     def vacate(self, start: int, stop: int) -> None:
         """Take the rows ``start .. stop - 1`` back; a frame does nothing with them from now on."""
@@ -254,7 +316,3 @@ def _axis(name: str) -> int:
 
 def _cache_shape(shape: DecoderShape, rows: int, slots: int) -> tuple[int, ...]:
     return shape.layers, rows, shape.kv_heads, slots, shape.head_dim
-
-
-def _write(table: Tensor, start: int, numbers: Sequence[float]) -> None:
-    table[start : start + len(numbers)].copy_(torch.tensor(numbers, dtype=table.dtype), non_blocking=True)
