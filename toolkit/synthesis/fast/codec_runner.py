@@ -186,7 +186,8 @@ class CodecRunner:
         return CodecSession(self, len(rows), state)
 
     def prepare(self, rows: int, frames: Sequence[int] = STEP_FRAMES) -> None:
-        """Record the steps of so many rows now, so that no speech has to wait for it."""
+        """Record the steps of so many rows now, so that no speech has to wait for it; the most rows first, since for
+        more rows than ever before the buffers are made anew, and what was recorded goes with them."""
         session = CodecSession(self, rows, None)
         for count in frames:
             self.advance(session, torch.zeros(rows, QUANTIZERS, count, dtype=torch.int64), last=True, sends=False)
