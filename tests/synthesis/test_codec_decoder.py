@@ -262,6 +262,25 @@ def test_samples_are_float32_and_clipped_whatever_the_dtype(checkpoint: Checkpoi
     assert torch.nn.functional.cosine_similarity(exact, rough)[0] > 0.98
 
 
+@pytest.mark.parametrize("tf32", [False, True])
+def test_its_arithmetic_is_its_own_and_is_put_back(
+    checkpoint: Checkpoints, monkeypatch: pytest.MonkeyPatch, tf32: bool
+) -> None:
+    decoder, cuda = decoder_at(checkpoint(TINY)), torch.backends.cuda.matmul
+    monkeypatch.setattr(decoder, "tf32", tf32)
+    seen: list[tuple[bool, bool]] = []
+    hook = decoder.pre_conv.register_forward_hook(
+        lambda *_: seen.append((torch.backends.cudnn.allow_tf32, cuda.allow_tf32))
+    )
+    before = (torch.backends.cudnn.allow_tf32, cuda.allow_tf32)
+    try:
+        decoder.decode(random_codes(2))
+    finally:
+        hook.remove()
+    assert seen == [(tf32, tf32)]
+    assert (torch.backends.cudnn.allow_tf32, cuda.allow_tf32) == before == (True, False)
+
+
 def test_no_frames_make_no_samples(checkpoint: Checkpoints) -> None:
     decoder = decoder_at(checkpoint(TINY))
     nothing = torch.zeros(2, 16, 0, dtype=torch.int64)

@@ -16,12 +16,14 @@ from toolkit.synthesis.codec_layers import (
     SnakeBeta,
     TransposedConv,
     codec_angles,
+    codec_turns,
     divided_codebook,
     prepare_all,
     window_mask,
 )
 
 STACK = CodecStack(layers=1, hidden=8, intermediate=8, heads=1, head_dim=8, norm_eps=1e-5, rope_theta=10000.0)
+TURNS = codec_turns(STACK, torch.device("cpu"))
 
 
 def filled(layer: nn.Module, *, pack: bool = False) -> dict[str, Tensor]:
@@ -112,10 +114,32 @@ def test_a_position_sees_itself_and_the_window_behind_it(before: int, time: int)
         assert seen == list(range(max(0, position - window + 1), position + 1))
 
 
+def test_rows_at_different_places_see_what_each_sees_alone() -> None:
+    positions = torch.tensor([[0], [2], [100]]) + torch.arange(5)
+    mask, angles = window_mask(positions, 4), codec_angles(TURNS, positions, torch.float32)
+    assert mask.shape == (3, 1, 5, 8)
+    for row, own in enumerate(positions):
+        assert torch.equal(mask[row, 0], window_mask(own, 4))
+        alone = codec_angles(TURNS, own, torch.float32)
+        assert torch.equal(angles.cos[row], alone.cos[0])
+        assert torch.equal(angles.sin[row], alone.sin[0])
+
+
+def test_a_past_can_be_kept_where_it_lies() -> None:
+    layout = HistoryLayout()
+    place = layout.add(2, 3)
+    static = layout.zeros(1, dtype=torch.float32, device=torch.device("cpu"))
+    history = History(static, in_place=True)
+    for new in (torch.ones(1, 1, 3), torch.full((1, 4, 3), 2.0)):
+        history.extend(place, new)
+    assert history.tensors[place] is static[place]
+    assert torch.equal(static[place], torch.full((1, 2, 3), 2.0))
+
+
 def test_angles_stay_exact_at_any_position() -> None:
     far = 30_000
-    near = codec_angles(STACK, torch.arange(3), torch.float32)
-    angles = codec_angles(STACK, torch.arange(far, far + 3), torch.float32)
+    near = codec_angles(TURNS, torch.arange(3), torch.float32)
+    angles = codec_angles(TURNS, torch.arange(far, far + 3), torch.float32)
     half = STACK.head_dim // 2
     sines = -angles.sin[0, :, 0, :half]
     cosines = angles.cos[0, :, 0, :half]
@@ -124,7 +148,7 @@ def test_angles_stay_exact_at_any_position() -> None:
 
 
 def test_angles_near_the_start_are_those_of_float32() -> None:
-    angles = codec_angles(STACK, torch.arange(300), torch.float32)
+    angles = codec_angles(TURNS, torch.arange(300), torch.float32)
     turns = torch.arange(300.0)[:, None] * (1.0 / 10000.0 ** (torch.arange(0, 8, 2) / 8))
     assert (angles.cos[0, :, 0, :4] - turns.cos()).abs().max() < 2e-5
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import UsageError
+from toolkit.synthesis import precision
 from toolkit.synthesis.precision import (
     Choice,
     choose_codec_dtype,
@@ -67,6 +68,34 @@ def test_the_codec_is_float32_where_it_fits() -> None:
 def test_the_codec_is_never_fp16() -> None:
     with pytest.raises(UsageError, match="codec_dtype float16 overflows"):
         choose_codec_dtype("float16", (8, 9), "cuda")
+
+
+def test_the_codec_runs_in_tf32_where_a_card_has_it() -> None:
+    found = choose_codec_dtype("TF32", (8, 6), "cuda")
+    assert found == Choice(
+        "tf32",
+        "asked for: matrix units take float32 with 10 bits of mantissa, which is faster; between layers it keeps its "
+        "24 bits",
+    )
+    for capability, device, where in (((7, 5), "cuda", "compute capability 7.5"), (None, "cpu", "cpu")):
+        with pytest.raises(UsageError) as caught:
+            choose_codec_dtype("tf32", capability, device)
+        assert str(caught.value) == (
+            f"codec_dtype tf32 needs a CUDA card of compute capability 8.0, not {where}; take float32"
+        )
+    with pytest.raises(UsageError, match="dtype must be one of auto, bfloat16, float16, float32, not 'tf32'"):
+        choose_dtype("tf32", (8, 6), "cuda")
+    with pytest.raises(
+        UsageError, match="codec_dtype must be one of auto, bfloat16, .*, tf32, not 'int8'"
+    ):
+        choose_codec_dtype("int8", (8, 6), "cuda")
+
+
+def test_auto_can_mean_tf32_for_the_codec_of_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "AUTO_CODEC_DTYPE", "tf32")
+    assert choose_codec_dtype("auto", (8, 9), "cuda").value == "tf32"
+    assert choose_codec_dtype("auto", (7, 5), "cuda").value == "float32"
+    assert choose_codec_dtype("auto", None, "cpu").value == "float32"
 
 
 def test_the_text_table_stays_on_the_cpu_of_small_cards() -> None:

@@ -250,8 +250,8 @@ def test_memory_that_runs_out_in_the_codec_halves_the_chunk(
 ) -> None:
     model = load(demo(), device="cpu", audio_chunk_size=300)
     calm = model.speak(TEXT, max_frames=10, seed=1)
-    step = Full(model._pipeline.waveform, 1)
-    monkeypatch.setattr(model._pipeline, "waveform", step)
+    step = Full(model._pipeline.waveforms, 1)
+    monkeypatch.setattr(model._pipeline, "waveforms", step)
     result = model.speak(TEXT, max_frames=10, seed=1)
     assert [arguments[2] for arguments in step.sizes] == [300, 150]  # type: ignore[index]
     assert result.samples == pytest.approx(calm.samples, abs=1e-4)
@@ -275,7 +275,7 @@ def test_memory_that_runs_out_while_decoding_halves_the_batch(
 
 def test_memory_that_runs_out_twice_is_one_error(demo: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     model = load(demo(), device="cpu")
-    monkeypatch.setattr(model._pipeline, "waveform", Full(model._pipeline.waveform, 2))
+    monkeypatch.setattr(model._pipeline, "waveforms", Full(model._pipeline.waveforms, 2))
     told = r"out of memory, also after halving .* were forecast, .* were in use"
     with pytest.raises(OutOfMemory, match=told) as caught:
         model.speak(TEXT, max_frames=4)
@@ -459,6 +459,7 @@ def test_options_that_are_none_are_refused(speech: Speeches, options: dict[str, 
         ({"device": "mps"}, "device 'mps' is not supported"),
         ({"dtype": "int8"}, "dtype must be one of"),
         ({"codec_dtype": "float16"}, "codec_dtype float16 overflows"),
+        ({"codec_dtype": "tf32"}, "codec_dtype tf32 needs a CUDA card"),
         ({"audio_chunk_size": 0}, "audio_chunk_size must be a whole number of frames"),
         ({"max_text_length": 5}, "max_text_length must be a whole number of at least 20"),
         ({"vram_limit": "lots"}, "vram_limit must be a size"),

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from toolkit.synthesis.decoding import FrameStream
+from toolkit.synthesis.fast.codec_runner import CodecSession
 from toolkit.synthesis.loading import LoadedModel
 
 __all__ = ["StageClock", "StageTimes", "kernels_per_frame"]
@@ -66,13 +67,13 @@ class StageClock:
 
     @contextmanager
     def attached(self) -> Iterator[StageClock]:
-        """Wrap the stages of this model. Streams of other models are counted as well while it lasts."""
+        """Wrap the stages of this model. Streams and sounds of other models count as well while it lasts."""
         with ExitStack() as stack:
             for owner, name, stage in (
                 (FrameStream, "__init__", "prefill"),
                 (FrameStream, "__next__", "frame"),
                 (self._model.talker.predictor, "frame", "predictor"),
-                (self._model.decoder, "step", "codec"),
+                (CodecSession, "advance", "codec"),
             ):
                 stack.enter_context(_replaced(owner, name, self._timed(getattr(owner, name), stage)))
             yield self
@@ -89,7 +90,7 @@ class StageClock:
         else:
             notes.append("talker step and code predictor run as one: they cannot be told apart from outside")
         if per_call["codec"] is None:
-            notes.append("the codec did not run through its plain step")
+            notes.append("the codec was not asked for sound in pieces")
         return StageTimes(
             frames=self.calls["frame"],
             prefill_ms=per_call["prefill"],

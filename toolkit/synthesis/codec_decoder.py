@@ -25,12 +25,14 @@ from toolkit.synthesis.codec_layers import (
     SnakeBeta,
     TransposedConv,
     codec_angles,
+    codec_turns,
     divided_codebook,
     exact_convolutions,
     file_tensors,
     fill_from_file,
     meta_parameter,
     prepare_all,
+    tf32_arithmetic,
     window_mask,
 )
 from toolkit.synthesis.layers import Linear, rms_norm
@@ -62,7 +64,7 @@ class DecoderState:
     """What a decoder remembers between pieces; immutable, so that a state can be kept and continued more than once.
 
     Attributes:
-        position: frames so far, an integer tensor of no dimension on the decoder's device.
+        position: frames of each row so far, int64 ``[batch]`` on the decoder's device.
         history: the last columns that each layer has read, ``[batch, columns, channels]``.
     """
 
@@ -74,14 +76,35 @@ class DecoderState:
         """Bytes held; they do not grow with the frames decoded."""
         return sum(part.numel() * part.element_size() for part in self.history)
 
+    @property
+    def rows(self) -> int:
+        """Rows of the batch."""
+        return self.position.shape[0]
+
+    def chosen(self, rows: Sequence[int]) -> DecoderState:
+        """A copy with these rows in this order; one may come more than once."""
+        index = torch.tensor(rows, dtype=torch.int64).to(self.position.device, non_blocking=True)
+        return DecoderState(
+            self.position.index_select(0, index), tuple(part.index_select(0, index) for part in self.history)
+        )
+
+    @classmethod
+    def joined(cls, states: Sequence[DecoderState]) -> DecoderState:
+        """The rows of several states under one another; they need not be at the same position."""
+        return cls(
+            torch.cat([state.position for state in states]),
+            tuple(torch.cat(parts) for parts in zip(*(state.history for state in states), strict=True)),
+        )
+
 
 class CodecDecoder(nn.Module):
     """The decoder. Build it with :meth:`load`.
 
     Attributes:
         config: sizes.
-        waveform_frames: frames that the stages from 50 Hz on take at once, None: all of a step. It changes speed and
-            memory, not the result.
+        waveform_frames: frames that the stages from 50 Hz on take at once, of all rows together, None: all of a step.
+            It changes speed and memory, not the result.
+        tf32: compute float32 weights in TF32 on cards that have it.
     """
 
     def __init__(self, config: CodecDecoderConfig) -> None:
@@ -98,6 +121,7 @@ class CodecDecoder(nn.Module):
         self.upsample = nn.ModuleList(_Doubling(self.layout, config.latent, ratio) for ratio in config.ratios)
         self.decoder = _Waveform(self.layout, config)
         self.waveform_frames: int | None = None
+        self.tf32 = False
 
     @classmethod
     def load(
@@ -108,6 +132,7 @@ class CodecDecoder(nn.Module):
         dtype: torch.dtype = torch.float32,
         *,
         pack: bool = True,
+        tf32: bool = False,
     ) -> CodecDecoder:
         """Build the decoder and fill it from ``speech_tokenizer/model.safetensors``.
 
@@ -119,11 +144,13 @@ class CodecDecoder(nn.Module):
                 mantissa in the waveform.
             pack: on a CPU, give large weights to oneDNN in the layout that it reads: the same result up to the order
                 of sums, several times as fast for a few frames.
+            tf32: on a card, let its matrix units round float32 to 10 bits of mantissa.
 
         Raises:
             BadModelFolder: tensors that are missing, unknown, of another shape, or damaged.
         """
         decoder = cls(config)
+        decoder.tf32 = tf32
         table = decoder_tensors(config)
         fill_from_file(decoder, table, file, elsewhere="encoder.", device=device, dtype=dtype)
         decoder.prepare(pack=pack)
@@ -149,9 +176,8 @@ class CodecDecoder(nn.Module):
     def initial_state(self, batch: int = 1) -> DecoderState:
         """The state before the first frame."""
         history = self.layout.zeros(batch, dtype=self.dtype, device=self.device)
-        return DecoderState(torch.zeros((), dtype=torch.int64, device=self.device), history)
+        return DecoderState(torch.zeros(batch, dtype=torch.int64, device=self.device), history)
 
-    @exact_convolutions()
     def step(self, codes: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Decode the next frames of a sequence.
 
@@ -164,14 +190,13 @@ class CodecDecoder(nn.Module):
             Samples ``[batch, frames * 1920]``, float32 in [-1, 1], and the state for the next step.
         """
         history = History(state.history)
-        frames = codes.shape[-1]
-        positions = state.position + torch.arange(frames, device=codes.device)
-        x = self.pre_transformer(self.pre_conv(self._entries(codes), history), positions, history)
-        for stage in self.upsample:
-            x = stage(x, history)
-        columns = (self.waveform_frames or frames) * x.shape[1] // frames
-        wave = torch.cat([self.decoder(part, history) for part in torch.split(x, columns, 1)], 1)
-        return wave.float().clamp(-1.0, 1.0), DecoderState(state.position + frames, tuple(history.tensors))
+        wave = self._wave(codes, state.position, history)
+        return wave, DecoderState(state.position + codes.shape[-1], tuple(history.tensors))
+
+    def step_in_place(self, codes: Tensor, state: DecoderState, samples: Tensor) -> None:
+        """The same as :meth:`step` on fixed tensors: the state is brought up to date, and the samples are written."""
+        samples.copy_(self._wave(codes, state.position, History(state.history, in_place=True)))
+        state.position.add_(codes.shape[-1])
 
     def decode(self, codes: Tensor) -> Tensor:
         """Decode undivided: ``[batch, 16, frames]`` to ``[batch, frames * 1920]``, float32.
@@ -205,6 +230,18 @@ class CodecDecoder(nn.Module):
         codes = self._checked_codes(codes)
         return self._pieces(codes, audio_chunk_size)
 
+    def check_range(self, codes: Tensor) -> None:
+        """Refuse codes that no codebook has, in any shape; waits for the device that they lie on.
+
+        Raises:
+            UsageError: a code below 0 or above the last of a codebook.
+        """
+        if codes.numel():
+            low, high = int(codes.min()), int(codes.max())
+            if low < 0 or high >= self.config.codebook_size:
+                last = self.config.codebook_size - 1
+                raise UsageError(f"codes must lie between 0 and {last}, found {low if low < 0 else high}")
+
     def decode_official(self, codes: Tensor) -> Tensor:
         """Decode as the official package does: afresh every 300 frames, behind up to 25 frames of context.
 
@@ -223,6 +260,18 @@ class CodecDecoder(nn.Module):
             piece = piece[:, context * SAMPLES_PER_FRAME :]
             wave[:, start * SAMPLES_PER_FRAME :][:, : piece.shape[1]] = piece
         return _finite(wave)
+
+    def _wave(self, codes: Tensor, position: Tensor, history: History) -> Tensor:
+        with tf32_arithmetic() if self.tf32 else exact_convolutions():
+            batch, _, frames = codes.shape
+            positions = position[:, None] + torch.arange(frames, device=codes.device)
+            x = self.pre_transformer(self.pre_conv(self._entries(codes), history), positions, history)
+            for stage in self.upsample:
+                x = stage(x, history)
+            at_once = frames if self.waveform_frames is None else max(1, self.waveform_frames // batch)
+            columns = at_once * x.shape[1] // frames
+            wave = torch.cat([self.decoder(part, history) for part in torch.split(x, columns, 1)], 1)
+            return wave.float().clamp(-1.0, 1.0)
 
     def _pieces(self, codes: Tensor, size: int) -> Iterator[Tensor]:
         state = self.initial_state(codes.shape[0])
@@ -244,13 +293,8 @@ class CodecDecoder(nn.Module):
     def _checked_codes(self, codes: Tensor) -> Tensor:
         if codes.dim() != 3 or codes.shape[1] != QUANTIZERS or codes.is_floating_point():
             raise UsageError(f"codes must be whole numbers [batch, {QUANTIZERS}, frames], found {list(codes.shape)}")
-        codes = codes.to(self.device, torch.int64)
-        if codes.numel():
-            low, high = int(codes.min()), int(codes.max())
-            if low < 0 or high >= self.config.codebook_size:
-                last = self.config.codebook_size - 1
-                raise UsageError(f"codes must lie between 0 and {last}, found {low if low < 0 else high}")
-        return codes
+        self.check_range(codes)
+        return codes.to(self.device, torch.int64)
 
     def _entries(self, codes: Tensor) -> Tensor:
         """Codebook entries of the codes, projected and summed: ``[batch, frames, codebook_dim]``."""
@@ -271,9 +315,14 @@ class _Transformer(nn.Module):
         self.layers = nn.ModuleList(GatedLayer(layout, config.stack, config.window) for _ in range(config.stack.layers))
         self.norm = meta_parameter(hidden)
         self.output_proj = Linear(config.latent, hidden, bias=True)
+        self._turns: Tensor
+
+    def prepare(self) -> None:
+        """Compute what does not depend on the input; call once, after loading."""
+        self._turns = codec_turns(self._config.stack, self.norm.device)
 
     def forward(self, x: Tensor, positions: Tensor, history: History) -> Tensor:
-        angles = codec_angles(self._config.stack, positions, x.dtype)
+        angles = codec_angles(self._turns, positions, x.dtype)
         mask = window_mask(positions, self._config.window)
         x = self.input_proj(x)
         for layer in self.layers:

@@ -22,6 +22,7 @@ from toolkit.synthesis.codec_layers import (
     Norm,
     Pointwise,
     codec_angles,
+    codec_turns,
     divided_codebook,
     exact_convolutions,
     file_tensors,
@@ -109,7 +110,8 @@ class CodecEncoder(nn.Module):
         if not bool(torch.isfinite(wave).all()):
             raise BadAudio("the reference holds samples that are not finite")
         x = self._positions(wave.to(self.codebook.device, self.codebook.dtype))
-        angles = codec_angles(self.config.stack, torch.arange(x.shape[1], device=x.device), x.dtype)
+        turns = codec_turns(self.config.stack, x.device)
+        angles = codec_angles(turns, torch.arange(x.shape[1], device=x.device), x.dtype)
         for layer in self.layers:
             x = layer(x, angles)
         return self._quantized(self._halved(x))

@@ -31,12 +31,14 @@ __all__ = [
     "SnakeBeta",
     "TransposedConv",
     "codec_angles",
+    "codec_turns",
     "divided_codebook",
     "exact_convolutions",
     "file_tensors",
     "fill_from_file",
     "meta_parameter",
     "prepare_all",
+    "tf32_arithmetic",
     "window_mask",
 ]
 
@@ -63,17 +65,25 @@ class HistoryLayout:
 
 
 class History:
-    """The past of one call: what came in, and what the next call will need. The tensors given are not changed."""
+    """The past of one call: what came in, and what the next call will need.
 
-    def __init__(self, past: Sequence[Tensor]) -> None:
+    The tensors given are not changed, unless ``in_place``: then what the next call needs is written into them.
+    """
+
+    def __init__(self, past: Sequence[Tensor], *, in_place: bool = False) -> None:
         self.tensors = list(past)
+        self._in_place = in_place
 
     def extend(self, place: int, new: Tensor) -> Tensor:
         """The columns of the past, then ``new``: ``[batch, columns + time, width]``; the last columns are kept."""
         past = self.tensors[place]
         joined = torch.cat((past, new), 1)
-        # A copy, since a view would keep the whole sequence in memory.
-        self.tensors[place] = joined[:, joined.shape[1] - past.shape[1] :].clone()
+        kept = joined[:, joined.shape[1] - past.shape[1] :]
+        if self._in_place:
+            past.copy_(kept)
+        else:
+            # A copy, since a view would keep the whole sequence in memory.
+            self.tensors[place] = kept.clone()
         return joined
 
 
@@ -371,31 +381,62 @@ def exact_convolutions() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = allowed
 
 
-def codec_angles(stack: CodecStack, positions: Tensor, dtype: torch.dtype) -> Angles:
-    """Angles of positions ``[time]`` for :func:`rotate`, shaped ``[1, time, 1, head_dim]``.
+@contextmanager
+def tf32_arithmetic() -> Iterator[None]:
+    """Float32 convolutions and products in TF32: inputs rounded to 10 bits of mantissa, sums in float32.
 
-    The turns per position are float32, as in the official code, but angles are products in float64: at position 30,000
-    (40 minutes) a float32 angle could be off by 0.001.
+    Work that is captured inside stays so when it is replayed. Does nothing on a CPU.
     """
-    exponents = torch.arange(0, stack.head_dim, 2, dtype=torch.float32, device=positions.device) / stack.head_dim
-    turns = (1.0 / stack.rope_theta**exponents).double()
-    angles = positions.double()[:, None] * turns
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
+
+
+def codec_turns(stack: CodecStack, device: torch.device) -> Tensor:
+    """Turns per position of each pair of a head, float64 ``[head_dim / 2]``; rounded to float32, as in the official
+    code."""
+    exponents = torch.arange(0, stack.head_dim, 2, dtype=torch.float32, device=device) / stack.head_dim
+    turns: Tensor = (1.0 / stack.rope_theta**exponents).double()
+    return turns
+
+
+def codec_angles(turns: Tensor, positions: Tensor, dtype: torch.dtype) -> Angles:
+    """Angles of positions ``[time]`` or ``[batch, time]`` for :func:`rotate`: ``[1 or batch, time, 1, head_dim]``.
+
+    Angles are products in float64: at position 30,000 (40 minutes) a float32 angle could be off by 0.001.
+
+    Args:
+        turns: from :func:`codec_turns`.
+        positions: whole numbers, on the same device.
+        dtype: of the result.
+    """
+    angles = (positions if positions.dim() == 2 else positions[None]).double()[..., None] * turns
     cos, sin = angles.cos().to(dtype), angles.sin().to(dtype)
-    return Angles(torch.cat((cos, cos), -1)[None, :, None], torch.cat((-sin, sin), -1)[None, :, None])
+    return Angles(torch.cat((cos, cos), -1)[:, :, None], torch.cat((-sin, sin), -1)[:, :, None])
 
 
 def window_mask(positions: Tensor, window: int) -> Tensor:
-    """What each of the ``[time]`` positions sees of the ``window - 1`` columns before them and of themselves.
+    """What each of the positions sees of the ``window - 1`` columns before them and of themselves.
+
+    Args:
+        positions: ``[time]``, or ``[batch, time]`` where rows are at different places.
+        window: columns that a position sees, its own included.
 
     Returns:
-        Booleans ``[time, window - 1 + time]``: True for the last ``window`` columns up to the position's own, except
-        those before position 0, which do not exist.
+        Booleans ``[time, window - 1 + time]`` or ``[batch, 1, time, window - 1 + time]``: True for the last ``window``
+        columns up to the position's own, except those before position 0, which do not exist.
     """
-    time = positions.shape[0]
+    time = positions.shape[-1]
     columns = torch.arange(window - 1 + time, device=positions.device)
     rows = torch.arange(time, device=positions.device)[:, None]
     near = (columns >= rows) & (columns <= rows + window - 1)
-    return near & (columns + positions[0] >= window - 1)
+    if positions.dim() == 1:
+        return near & (columns + positions[0] >= window - 1)
+    exists = columns + positions[:, :1] >= window - 1
+    return (near & exists[:, None])[:, None]
 
 
 def divided_codebook(sums: Tensor, usage: Tensor) -> Tensor:

@@ -186,7 +186,13 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
         notes.append("vram_limit was compared with the forecast; only a CUDA card's memory can be capped.")
 
     try:
-        decoder = CodecDecoder.load(codec_config.decoder, codec_file, device, _torch_dtype(codec_dtype.value))
+        decoder = CodecDecoder.load(
+            codec_config.decoder,
+            codec_file,
+            device,
+            _torch_dtype(codec_dtype.value),
+            tf32=codec_dtype.value == "tf32",
+        )
         talker = load_talker(
             found.folder,
             config,
@@ -287,6 +293,6 @@ def _static_lines(config: ModelConfig, options: LoadOptions, dtype: str, device:
 
 
 def _torch_dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
+    found = getattr(torch, "float32" if name == "tf32" else name)
     assert isinstance(found, torch.dtype)  # noqa: S101 - for the type checker; names come from Choice
     return found

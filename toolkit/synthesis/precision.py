@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from toolkit.errors import UsageError
 
 __all__ = [
+    "AUTO_CODEC_DTYPE",
     "NATIVE_BF16",
     "SMALL_CARD_BYTES",
     "Choice",
+    "CodecDtypeName",
     "DtypeName",
     "choose_codec_dtype",
     "choose_dtype",
@@ -20,6 +22,12 @@ __all__ = [
 
 DtypeName = Literal["bfloat16", "float16", "float32"]
 
+CodecDtypeName = Literal["bfloat16", "float16", "float32", "tf32"]
+"""``tf32``: weights and activations in float32, which matrix units read with 10 bits of mantissa."""
+
+AUTO_CODEC_DTYPE: Literal["float32", "tf32"] = "float32"
+"""What "auto" means for the codec on cards that have TF32, where it fits."""
+
 NATIVE_BF16 = (8, 0)
 """Compute capability from which a card has BF16 units (Ampere). ``torch.cuda.is_bf16_supported()`` is no test: it is
 true on a T4 (7.5), where each operation is emulated."""
@@ -27,6 +35,11 @@ true on a T4 (7.5), where each operation is emulated."""
 SMALL_CARD_BYTES = 10 * 10**9
 """Below this the text embedding table (622 MB in BF16) stays on the CPU, where one row of it is read per token of the
 prompt."""
+
+_CODEC_REASONS = {
+    "float32": "the waveform keeps its 24 bits of mantissa; BF16 would leave 8",
+    "tf32": "matrix units take float32 with 10 bits of mantissa, which is faster; between layers it keeps its 24 bits",
+}
 
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}
 
@@ -96,26 +109,33 @@ def choose_codec_dtype(
     """Dtype of the codec. BF16 leaves 8 bits of mantissa in the waveform, so float32 is taken where it fits.
 
     Args:
-        asked: as for :func:`choose_dtype`.
+        asked: "auto", "float32", "tf32", "bfloat16", or a usual short name.
         capability: compute capability of the card, None where there is none.
         device: "cuda", "cpu", ...
         need_bytes: what the whole model needs with a float32 codec, None where it is not known.
         memory_bytes: memory that may be used on the card, None where it is not known.
 
     Raises:
-        UsageError: an unknown name, or float16, in which the snake activations overflow.
+        UsageError: an unknown name; float16, in which the snake activations overflow; or tf32 without a card that has
+            it.
     """
-    name = _named(asked, "codec_dtype")
+    name = _named(asked, "codec_dtype", get_args(CodecDtypeName))
+    native = device == "cuda" and capability is not None and capability >= NATIVE_BF16
     if name == "float16":
         raise UsageError("codec_dtype float16 overflows in the codec; take float32, or bfloat16 to save memory")
+    if name == "tf32" and not native:
+        where = f"compute capability {capability[0]}.{capability[1]}" if capability else device
+        raise UsageError(f"codec_dtype tf32 needs a CUDA card of compute capability 8.0, not {where}; take float32")
+    if name == "tf32":
+        return Choice(name, f"asked for: {_CODEC_REASONS[name]}")
     if name != "auto":
         warning = "The waveform of a BF16 codec has 8 bits of mantissa." if name == "bfloat16" else ""
         return Choice(name, "asked for", warning)
-    native = device == "cuda" and capability is not None and capability >= NATIVE_BF16
     if native and need_bytes is not None and memory_bytes is not None and need_bytes > memory_bytes:
         told = f"with float32 it would need {need_bytes / 1e9:.1f} GB of {memory_bytes / 1e9:.1f} GB"
         return Choice("bfloat16", told, "The waveform of a BF16 codec has 8 bits of mantissa.")
-    return Choice("float32", "the waveform keeps its 24 bits of mantissa; BF16 would leave 8")
+    chosen = AUTO_CODEC_DTYPE if native else "float32"
+    return Choice(chosen, _CODEC_REASONS[chosen])
 
 
 def choose_text_table_device(asked: bool | Literal["auto"], device: str, memory_bytes: int | None) -> Choice:
@@ -140,9 +160,9 @@ def choose_text_table_device(asked: bool | Literal["auto"], device: str, memory_
     return Choice("cpu" if asked else device, "asked for")
 
 
-def _named(asked: str, what: str) -> DtypeName | Literal["auto"]:
+def _named(asked: str, what: str, names: tuple[str, ...] = get_args(DtypeName)) -> str:
     name = _SHORT.get(asked.lower(), asked.lower()) if isinstance(asked, str) else ""
-    known = ("auto", *get_args(DtypeName))
+    known = ("auto", *names)
     if name not in known:
         raise UsageError(f"{what} must be one of {', '.join(known)}, not {asked!r}")
-    return cast("DtypeName", name)
+    return name

@@ -59,7 +59,8 @@ def load(
             :func:`toolkit.synthesis.drawn_model.drawn_model` makes, for measuring speed.
         device: "auto" (the first CUDA card, else the CPU), "cuda:1", "cpu".
         dtype: "auto" (BF16 where the card has it in hardware, else float32), "bfloat16", "float16", "float32".
-        codec_dtype: "auto" (float32 where it fits), "float32", "bfloat16".
+        codec_dtype: "auto" (float32 where it fits), "float32", "bfloat16", "tf32" (float32 whose matrix products are
+            rounded to 10 bits of mantissa on a card from compute capability 8.0 on: faster).
         text_embedding_on_cpu: whether the text embedding table (622 MB) stays on the CPU; "auto": below 10 GB.
         audio_chunk_size: frames that the codec decodes at once; 128 for small cards. The sound does not depend on it.
         max_text_length: most characters of a part that is spoken in one go; None: 300, and 80 for the pocket voice,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,15 +13,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from toolkit.errors import ToolkitFault, UsageError
-from toolkit.synthesis.codec_config import SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from toolkit.errors import UsageError
+from toolkit.synthesis.codec_config import SAMPLE_RATE_HZ
 from toolkit.synthesis.codec_decoder import reference_samples
 from toolkit.synthesis.config import CODE_GROUPS
 from toolkit.synthesis.decoding import Backend, FrameStream, Seed, generate
+from toolkit.synthesis.fast.backend import FastBackend
+from toolkit.synthesis.fast.codec_rows import RowSound, sound_of
+from toolkit.synthesis.fast.codec_runner import CodecRunner, choose_codec_path
 from toolkit.synthesis.joining import join_parts
 from toolkit.synthesis.limits import expected_frames, frame_cap, part_seed
 from toolkit.synthesis.loading import LoadedModel
-from toolkit.synthesis.memory import Workload, retry_when_full
+from toolkit.synthesis.memory import Workload, is_out_of_memory, retry_when_full
 from toolkit.synthesis.prompt import Prompt
 from toolkit.synthesis.result import PartResult, SpeechResult
 from toolkit.synthesis.sampling import DecodeSettings
@@ -115,7 +119,7 @@ class _Spoken:
     finish_reason: str
     seed: int
     attempts: int = 1
-    samples: Samples = field(default_factory=lambda: np.zeros(0, np.float32))
+    samples: Samples | None = None
     timings_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("prompt", "decode", "codec"), 0.0))
     audio_at: float = 0.0
 
@@ -139,11 +143,20 @@ def jobs_of(request: Request, options: SpeakOptions, first: int = 0) -> list[Job
 class Pipeline:
     """Speaks requests with one model.
 
-    ``audio_chunk_size`` and ``most_rows`` (texts side by side) shrink for good when memory ran out once.
+    ``audio_chunk_size`` and ``most_rows`` (texts side by side) shrink for good when memory ran out once. ``codec``
+    turns codes into sound, beside the frames where it can, after them where it cannot.
     """
 
-    def __init__(self, model: LoadedModel, audio_chunk_size: int, backend: Backend[Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        audio_chunk_size: int,
+        backend: Backend[Any] | None = None,
+        codec: CodecRunner | None = None,
+    ) -> None:
         self.model = model
+        fast = isinstance(backend, FastBackend)
+        self.codec = codec or CodecRunner(model.decoder, choose_codec_path(model.device.type, fast=fast))
         self.audio_chunk_size = audio_chunk_size
         self.most_rows = int(getattr(backend, "most_rows", MAX_BATCH))
         self._backend = backend
@@ -164,7 +177,8 @@ class Pipeline:
             rows = self._decode(group, options, progress, notes)
             for job, row in zip(group, rows, strict=True):
                 self._try_again(job, row, options, progress, notes)
-                self._sound(job, row, options, notes)
+            self._sound(group, rows, options, notes)
+            for row in rows:
                 row.audio_at = time.perf_counter() - began
             spoken += rows
         results = []
@@ -182,9 +196,7 @@ class Pipeline:
         seed is that of all."""
         limited = replace(settings, max_new_tokens=min(settings.max_new_tokens, max(caps) + 1))
         seed: Seed = seeds if self._by_row else seeds[0]
-        return generate(
-            self.model.talker, prompts, limited, seed=seed, frame_limits=list(caps), backend=self._backend
-        )
+        return generate(self.model.talker, prompts, limited, seed=seed, frame_limits=list(caps), backend=self._backend)
 
     def guarded(self, stream: FrameStream) -> Iterator[Tensor]:
         """The frames of a stream. In float16 an overflow is found before it is drawn from."""
@@ -210,40 +222,68 @@ class Pipeline:
             for start in range(0, len(left), workload.batch):
                 rows = left[start : start + workload.batch]
                 seeds = [job.seed for job in rows]
-                for job, row in zip(rows, self._decode_rows(rows, seeds, options, progress), strict=True):
-                    done[job.number] = row
+                spoken = self._decode_rows(rows, seeds, options, progress, workload.audio_chunk_size)
+                done.update(zip((job.number for job in rows), spoken, strict=True))
 
         self._within_memory(run, notes, len(group))
         return [done[job.number] for job in group]
 
     @torch.inference_mode()
     def _decode_rows(
-        self, jobs: Sequence[Job], seeds: Sequence[int], options: SpeakOptions, progress: _Counter
+        self,
+        jobs: Sequence[Job],
+        seeds: Sequence[int],
+        options: SpeakOptions,
+        progress: _Counter,
+        audio_chunk_size: int,
     ) -> list[_Spoken]:
         began = time.perf_counter()
         prompts = [job.request.prompt(job.part.text) for job in jobs]
-        stream = self.frames_of(prompts, [job.cap for job in jobs], options.settings, seeds)
-        read = time.perf_counter()
-        frames: list[Tensor] = []
-        for frame in self.guarded(stream):
-            frames.append(frame)
-            progress.count(jobs, len(frames))
-        counts = stream.frame_counts
-        whole = torch.stack(frames, 1).cpu() if frames else torch.empty(len(jobs), 0, CODE_GROUPS, dtype=torch.int64)
+        with self._sound_beside(jobs, options, audio_chunk_size) as sound:
+            opening = 0.0 if sound is None else sound.waited_s
+            stream = self.frames_of(prompts, [job.cap for job in jobs], options.settings, seeds)
+            read = time.perf_counter()
+            frames: list[Tensor] = []
+            for frame in self.guarded(stream):
+                frames.append(frame)
+                if sound is not None:
+                    sound.add(frame, stream.frame_counts)
+                progress.count(jobs, len(frames))
+            counts = stream.frame_counts
+            whole = (
+                torch.stack(frames, 1).cpu() if frames else torch.empty(len(jobs), 0, CODE_GROUPS, dtype=torch.int64)
+            )
+            codes = [row[:count] for row, count in zip(whole, counts, strict=True)]
+            waves: Sequence[Samples | None] = [None] * len(jobs)
+            if sound is not None:
+                for row_codes in codes:
+                    self.model.decoder.check_range(row_codes)
+                waves = sound.finish(counts)
+        waited = 0.0 if sound is None else sound.waited_s
         over = time.perf_counter()
         rows = []
-        for index in range(len(jobs)):
+        for index, wave in enumerate(waves):
             seed = seeds[index] if self._by_row else seeds[0]
-            row = _Spoken(whole[index, : counts[index]], stream.finish_reasons[index] or "length", seed)
+            row = _Spoken(codes[index], stream.finish_reasons[index] or "length", seed, samples=wave)
             share = max(1, counts[index]) / sum(max(1, count) for count in counts)
-            row.timings_s["prompt"] += (read - began) * share
-            row.timings_s["decode"] += (over - read) * share
+            row.timings_s["prompt"] += (read - began - opening) * share
+            row.timings_s["decode"] += (over - read - (waited - opening)) * share
+            row.timings_s["codec"] += waited * share
             rows.append(row)
         return rows
 
-    def _try_again(
-        self, job: Job, row: _Spoken, options: SpeakOptions, progress: _Counter, notes: list[str]
-    ) -> None:
+    @contextmanager
+    def _sound_beside(
+        self, jobs: Sequence[Job], options: SpeakOptions, audio_chunk_size: int
+    ) -> Iterator[RowSound | None]:
+        """Decodes while frames are made, where that saves time: then the sound is there soon after the last frame."""
+        if not self.codec.beside_caller or options.official_chunking or len(jobs) > audio_chunk_size:
+            yield None
+            return
+        with closing(RowSound(self.codec, _references(jobs), audio_chunk_size)) as sound:
+            yield sound
+
+    def _try_again(self, job: Job, row: _Spoken, options: SpeakOptions, progress: _Counter, notes: list[str]) -> None:
         """Another seed for a part that ran into the cap from its text; the first attempt stays when none ends."""
         settings = options.settings
         draws = settings.talker.do_sample or settings.predictor.do_sample
@@ -257,54 +297,68 @@ class Pipeline:
             for name, value in again.timings_s.items():
                 row.timings_s[name] += value
             if again.finish_reason == "eos":
-                row.codes, row.finish_reason, row.seed = again.codes, "eos", seed
+                row.codes, row.samples, row.finish_reason, row.seed = again.codes, again.samples, "eos", seed
                 return
 
-    def _attempt(
-        self, job: Job, seed: int, options: SpeakOptions, progress: _Counter, notes: list[str]
-    ) -> _Spoken:
-        def run(_: Workload) -> _Spoken:
-            return self._decode_rows([job], [seed], options, progress)[0]
+    def _attempt(self, job: Job, seed: int, options: SpeakOptions, progress: _Counter, notes: list[str]) -> _Spoken:
+        def run(workload: Workload) -> _Spoken:
+            return self._decode_rows([job], [seed], options, progress, workload.audio_chunk_size)[0]
 
         return self._within_memory(run, notes)
 
-    def _sound(self, job: Job, row: _Spoken, options: SpeakOptions, notes: list[str]) -> None:
+    def _sound(self, group: Sequence[Job], rows: Sequence[_Spoken], options: SpeakOptions, notes: list[str]) -> None:
+        """Decode the rows that have no sound yet."""
         began = time.perf_counter()
-        reference = job.request.reference_codes
+        silent = [(job, row) for job, row in zip(group, rows, strict=True) if row.samples is None]
+        if not silent:
+            return
+        codes, references = [row.codes for _, row in silent], _references([job for job, _ in silent])
 
-        def run(workload: Workload) -> Samples:
-            return self.waveform(row.codes, reference, workload.audio_chunk_size, options.official_chunking)
+        def run(workload: Workload) -> list[Samples]:
+            return self.waveforms(codes, references, workload.audio_chunk_size, options.official_chunking)
 
-        row.samples = self._within_memory(run, notes)
-        row.timings_s["codec"] += time.perf_counter() - began
+        waves = self._within_memory(run, notes)
+        spent = time.perf_counter() - began
+        whole = sum(max(1, len(row.codes)) for _, row in silent)
+        for (_, row), wave in zip(silent, waves, strict=True):
+            row.samples = wave
+            row.timings_s["codec"] += spent * max(1, len(row.codes)) / whole
 
     @torch.inference_mode()
-    def waveform(
-        self, codes: Tensor, reference: Tensor | None, audio_chunk_size: int, official_chunking: bool
-    ) -> Samples:
-        """Codes ``[frames, 16]`` as samples, decoded behind the codes of a reference whose sound is cut off."""
+    def waveforms(
+        self,
+        codes: Sequence[Tensor],
+        references: Sequence[Tensor | None],
+        audio_chunk_size: int,
+        official_chunking: bool,
+    ) -> list[Samples]:
+        """Codes ``[frames, 16]`` of some rows as samples, each decoded behind the codes of a reference whose sound is
+        cut off; together, or one after the other as the official package does it."""
+        if not official_chunking:
+            return sound_of(self.codec, codes, references, audio_chunk_size)
+        return [self._official(own, reference) for own, reference in zip(codes, references, strict=True)]
+
+    def _official(self, codes: Tensor, reference: Tensor | None) -> Samples:
         decoder = self.model.decoder
         own = codes.to(decoder.device)
         whole = own if reference is None else torch.cat((reference.to(own), own))
-        rows = whole.T[None]
-        if official_chunking:
-            sound = decoder.decode_official(rows)[0].cpu().numpy()
-            skipped = 0 if reference is None else reference_samples(len(reference), len(whole), sound.size)
-        else:
-            # Each piece leaves the device before the next is made, so that memory does not grow with the length.
-            sound = np.empty(len(whole) * SAMPLES_PER_FRAME, np.float32)
-            done = 0
-            for piece in decoder.pieces(rows, audio_chunk_size):
-                sound[done : done + piece.shape[1]] = piece[0].cpu().numpy()
-                done += piece.shape[1]
-            skipped = 0 if reference is None else len(reference) * SAMPLES_PER_FRAME
-        if not np.isfinite(sound).all():
-            raise ToolkitFault("the codec made a waveform that is not finite; decode it in float32")
-        return sound[skipped:].copy() if skipped else sound
+        sound: Samples = decoder.decode_official(whole.T[None])[0].cpu().numpy()
+        if reference is None:
+            return sound
+        return sound[reference_samples(len(reference), len(whole), sound.size) :].copy()
 
     def _within_memory(self, run: Callable[[Workload], T], notes: list[str], rows: int = 1) -> T:
         asked = Workload(self.audio_chunk_size, min(rows, self.most_rows))
-        result, went = retry_when_full(run, asked, self.model.memory, self.model.plan.total_bytes)
+
+        def released(workload: Workload) -> T:
+            try:
+                return run(workload)
+            except Exception as error:
+                if is_out_of_memory(error):
+                    self.codec.release()
+                raise
+
+        result, went = retry_when_full(released, asked, self.model.memory, self.model.plan.total_bytes)
         if went != asked:
             notes.append(f"Memory ran out once; from now on it is {went} at most, until the model is loaded again.")
             self.audio_chunk_size = went.audio_chunk_size
@@ -317,7 +371,9 @@ class Pipeline:
         began = time.perf_counter()
         model = self.model
         samples = join_parts(
-            [row.samples for _, row in pairs], [job.part.pause_s for job, _ in pairs], SAMPLE_RATE_HZ
+            [row.samples for _, row in pairs if row.samples is not None],
+            [job.part.pause_s for job, _ in pairs],
+            SAMPLE_RATE_HZ,
         )
         codes = torch.cat([row.codes for _, row in pairs]).to(torch.int16).numpy()
         parts = tuple(
@@ -363,6 +419,10 @@ class _Counter:
         for job in jobs:
             self._frames[job.number] = frames
         self._told(Progress(jobs[-1].number + 1, self._parts, sum(self._frames), self._expected))
+
+
+def _references(jobs: Sequence[Job]) -> list[Tensor | None]:
+    return [job.request.reference_codes for job in jobs]
 
 
 def _cap_notes(parts: Sequence[PartResult]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.errors import UsageError
 from toolkit.synthesis.codec_config import SAMPLE_RATE_HZ
-from toolkit.synthesis.codec_decoder import DecoderState
+from toolkit.synthesis.fast.codec_runner import CodecSession
 from toolkit.synthesis.joining import StreamJoiner
 from toolkit.synthesis.limits import expected_frames
 from toolkit.synthesis.result import PartResult, SpeechReport
@@ -107,8 +107,9 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
         began = time.perf_counter()
         with torch.inference_mode():
             prompt = self._request.prompt(job.part.text)
+            # First, so that the codec reads a reference beside the prompt where it can.
+            sound = pipeline.codec.open([self._request.reference_codes], pipeline.audio_chunk_size)
             stream = pipeline.frames_of([prompt], [job.cap], options.settings, [job.seed])
-            state = self._opened()
         self._spent["prompt"] += time.perf_counter() - began
         expected = sum(expected_frames(part.text) for part in self._request.parts)
         frames: list[Tensor] = []
@@ -120,8 +121,7 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
             if frame is not None:
                 frames.append(frame)
             if frames and (frame is None or len(frames) >= self._wanted()):
-                piece, state = self._step(frames, state)
-                yield piece, len(frames)
+                yield self._step(frames, sound, last=frame is None), len(frames)
                 frames = []
             if frame is None:
                 break
@@ -136,25 +136,14 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
     def _wanted(self) -> int:
         return self._schedule[min(self._sent, len(self._schedule) - 1)]
 
-    def _opened(self) -> DecoderState:
-        """The codec's state before the first frame: fresh, or after the codes of the reference."""
-        decoder, codes = self._pipeline.model.decoder, self._request.reference_codes
-        state = decoder.initial_state()
-        if codes is not None:
-            rows = codes.to(decoder.device).T[None]
-            size = self._pipeline.audio_chunk_size
-            for start in range(0, rows.shape[-1], size):
-                _, state = decoder.step(rows[..., start : start + size], state)
-        return state
-
-    def _step(self, frames: list[Tensor], state: DecoderState) -> tuple[Samples, DecoderState]:
+    def _step(self, frames: list[Tensor], sound: CodecSession, *, last: bool) -> Samples:
+        """Samples of the next frames. Where the codec works beside the talker, the frames launched ahead go on."""
         began = time.perf_counter()
         with torch.inference_mode():
-            piece, state = self._pipeline.model.decoder.step(torch.stack(frames, 2), state)
-            samples = piece[0].cpu().numpy()
+            samples: Samples = sound.feed(torch.stack(frames, 2), last=last).read()[0].copy()
         self._spent["codec"] += time.perf_counter() - began
         self._sent += 1
-        return samples, state
+        return samples
 
     def _timed(self, samples: Samples, job: Job, frames: int) -> tuple[Samples, StreamTiming]:
         elapsed = time.perf_counter() - self._began
@@ -183,5 +172,3 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
             peak_bytes=model.memory.peak_bytes(),
             notes=(*self._request.notes, *([told] if capped else [])),
         )
-
-
