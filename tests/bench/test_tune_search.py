@@ -154,7 +154,7 @@ def test_the_tasks_are_the_products_of_a_frame(voice: Voice) -> None:
 def test_a_tuning_is_kept_where_the_fast_path_finds_it(voice: Voice, tmp_path: Path) -> None:
     talker = voice.speech.model.talker
     said: list[str] = []
-    meter = FakeMeter(lambda task, sizes: 5.0 if task.name == ATTENTION and sizes == (32, 4, 16) else 10.0)
+    meter = FakeMeter(lambda task, sizes: 5.0 if task.name == ATTENTION and sizes == (32, 2, 16) else 10.0)
     found = tune_talker(talker, KEY, meter, tmp_path, said.append)
     path = own_tuning_path(KEY, tmp_path)
     assert (found["kind"], found["file"], found["key"]) == ("tune", str(path), KEY.to_json())
