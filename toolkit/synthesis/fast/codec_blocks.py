@@ -210,7 +210,7 @@ class CodecBlocks:
         first, second = unit
         batch, time, width = x.shape
         rows = batch * time
-        tile = self._sizes.unit(rows, width, x.element_size())
+        tile = self._sizes.unit(rows, width, first.taps, x.element_size())
         if tile is None:
             middle = self._convolve(x, first, past, new)
             return self._convolve(middle, second, past, new, residual=stream, out=stream if stored else None)
@@ -233,15 +233,15 @@ class CodecBlocks:
             active,
             rows,
             time,
+            first.dilation,
+            int(stored),
             width,
             first.taps,
-            first.dilation,
             tile.rows,
             tile.outputs,
             tile.rest,
             tile.inputs,
             self._sizes.keep_rows,
-            stored,
             self._tf32,
             self._chained,
             **self._options(tile),
@@ -284,17 +284,18 @@ class CodecBlocks:
             self._arrived,
             rows,
             time,
+            conv.dilation,
+            tile.splits,
+            int(out is not None),
             inputs,
             outputs,
             conv.taps,
-            conv.dilation,
             tile.rows,
             tile.outputs,
             tile.inputs,
             self._sizes.keep_rows,
-            tile.splits,
+            tile.splits > 1,
             residual is not None,
-            out is not None,
             self._tf32,
             self._chained,
             **self._options(tile),
@@ -305,7 +306,7 @@ class CodecBlocks:
         batch, time, inputs = x.shape
         sizes, before, rows = self._sizes, next(past), batch * time
         block = sizes.last_rows
-        while block > 8 and -(-rows // block) < sizes.programs:
+        while block > 8 and -(-rows // block) < sizes.multiprocessors:
             block //= 2
         samples = x.new_empty(batch, time, dtype=torch.float32)
         tile = Tile(block, 1, 0, sizes.last_inputs, 1, 1, sizes.last_warps)
@@ -379,7 +380,8 @@ class CodecBlocks:
         weight = weight.contiguous()
         if self._tf32:
             weight = _nearest_tf32(weight)
-        assert layer.bias is not None
+        if layer.bias is None:
+            raise ToolkitFault("a convolution of the codec has no bias; its kernels add one")
         return _Conv(weight.to(self.dtype), layer.bias.detach().float(), dilation, snake)
 
 

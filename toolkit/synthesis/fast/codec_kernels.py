@@ -47,7 +47,7 @@ def _snake(x, frequency, strength):
 
 @triton.jit
 def _operand(x, dtype: tl.constexpr, tf32: tl.constexpr):
-    """float32 as the matrix units shall read it: rounded to ``dtype`` or to the 10 bits of TF32, which they would cut."""
+    """float32 as matrix units shall read it: rounded to ``dtype``, or to the 10 bits of TF32, which they would cut."""
     if tf32:
         bits = x.to(tl.uint32, bitcast=True)
         near = ((bits + 0x1000) & 0xFFFFE000).to(tl.float32, bitcast=True)
@@ -68,10 +68,10 @@ def _add_product(left, right, total, tf32: tl.constexpr):
 
 
 @triton.jit
-def _columns(x, past, row, sequence, column, columns: tl.constexpr, inputs: tl.constexpr):
+def _columns(x, past, row, sequence, column, columns, inputs: tl.constexpr, looks_back: tl.constexpr):
     """Where columns begin, ``column`` being counted from the first new one and ``row`` the same over all sequences."""
     start = x + row * inputs
-    if columns > 0:
+    if looks_back:
         before = past + (sequence * columns + columns + column) * inputs
         start = tl.where(column >= 0, start, before)
     return start
@@ -85,7 +85,7 @@ def _keep(
     part,
     rows,
     time,
-    columns: tl.constexpr,
+    columns,
     inputs: tl.constexpr,
     block_rows: tl.constexpr,
     block_inputs: tl.constexpr,
@@ -94,7 +94,7 @@ def _keep(
     place = part * block_rows + tl.arange(0, block_rows)
     sequence = place // columns
     column = place % columns + time - columns
-    source = _columns(x, past, sequence * time + column, sequence, column, columns, inputs)
+    source = _columns(x, past, sequence * time + column, sequence, column, columns, inputs, True)
     there = (place < rows // time * columns)[:, None]
     for start in range(0, inputs, block_inputs):
         channel = (start + tl.arange(0, block_inputs))[None, :]
@@ -138,9 +138,9 @@ def _finish(
     row,
     output,
     rows,
+    stored,
     outputs: tl.constexpr,
     added: tl.constexpr,
-    stored: tl.constexpr,
     tf32: tl.constexpr,
 ):
     """Add bias and residual; store the result, and the result behind the next snake."""
@@ -150,13 +150,13 @@ def _finish(
     where = row[:, None] * outputs + output[None, :]
     if added:
         value += wide(residual + where, mask)
-    if stored:
+    if stored != 0:
         tl.store(out + where, rounded(value, out.dtype.element_ty).to(out.dtype.element_ty), mask=mask)
     turned = _snake(value, wide(frequency + output, known)[None, :], wide(strength + output, known)[None, :])
     tl.store(active + where, _operand(turned, active.dtype.element_ty, tf32), mask=mask)
 
 
-@triton.jit(do_not_specialize=["rows", "time"])
+@triton.jit(do_not_specialize=["rows", "time", "dilation", "splits", "stored"])
 def convolve(
     x,
     past,
@@ -172,17 +172,18 @@ def convolve(
     arrived,
     rows,
     time,
+    dilation,
+    splits,
+    stored,
     inputs: tl.constexpr,
     outputs: tl.constexpr,
     taps: tl.constexpr,
-    dilation: tl.constexpr,
     block_rows: tl.constexpr,
     block_outputs: tl.constexpr,
     block_inputs: tl.constexpr,
     keep_rows: tl.constexpr,
-    splits: tl.constexpr,
+    split: tl.constexpr,
     added: tl.constexpr,
-    stored: tl.constexpr,
     tf32: tl.constexpr,
     chained: tl.constexpr,
 ):
@@ -196,18 +197,22 @@ def convolve(
         weight: ``[outputs, taps, inputs]``.
         residual, out: of one dtype; may be the same memory. Used if ``added``, ``stored``.
         frequency, strength, active: of the next snake, and what comes out of it, in the dtype of ``x``.
-        partial: float32, room for a tile of every program; used with more than one split.
+        partial: float32, room for a tile of every program; used if ``split``.
         arrived: int32 per tile, zeros; zeros again afterwards.
         rows, time: new columns of all sequences, and of each.
+        splits: parts of the sum; 1 without ``split``.
+
+    What differs between layers of one width is no constant, since each constant more is a kernel more to compile.
     """
     begin(chained)
-    columns: tl.constexpr = (taps - 1) * dilation
+    columns = (taps - 1) * dilation
     output_tiles: tl.constexpr = (outputs + block_outputs - 1) // block_outputs
     tile = tl.program_id(0)
     tiles = (rows + block_rows - 1) // block_rows * output_tiles
     if tile >= tiles:
         follow(chained)
-        if columns > 0:
+        # Two conditions, since the first one decides what is compiled.
+        if taps > 1:  # noqa: SIM102
             if tl.program_id(1) == 0:
                 _keep(x, past, kept, tile - tiles, rows, time, columns, inputs, keep_rows, block_inputs)
     else:
@@ -219,7 +224,7 @@ def convolve(
         moment = read - sequence * time
         channel = tl.arange(0, block_inputs)[None, :]
         parts: tl.constexpr = (inputs + block_inputs - 1) // block_inputs
-        share: tl.constexpr = (taps * parts + splits - 1) // splits
+        share = (taps * parts + splits - 1) // splits
         first = tl.program_id(1) * share
         total = tl.zeros((block_rows, block_outputs), tl.float32)
         follow(chained)
@@ -227,7 +232,7 @@ def convolve(
             tap = step // parts
             start = step % parts * block_inputs
             back = (taps - 1 - tap) * dilation
-            source = _columns(x, past, read - back, sequence, moment - back, columns, inputs)
+            source = _columns(x, past, read - back, sequence, moment - back, columns, inputs, taps > 1)
             pointers = source[:, None] + (start + channel)
             if inputs % block_inputs == 0:
                 value = tl.load(pointers)
@@ -235,9 +240,9 @@ def convolve(
                 value = tl.load(pointers, mask=start + channel < inputs, other=0.0)
             weights = _weights(weight + tap * inputs, output, start, outputs, inputs, taps * inputs, block_inputs)
             total = _add_product(value, weights, total, tf32)
-        if splits == 1:
+        if not split:
             _finish(
-                total, bias, residual, frequency, strength, out, active, row, output, rows, outputs, added, stored,
+                total, bias, residual, frequency, strength, out, active, row, output, rows, stored, outputs, added,
                 tf32,
             )  # fmt: skip
         else:
@@ -246,14 +251,14 @@ def convolve(
             cell += tl.arange(0, block_rows)[:, None] * block_outputs + tl.arange(0, block_outputs)[None, :]
             tl.store(cell + tl.program_id(1) * area, total)
             tl.debug_barrier()
-            # The one that arrives last adds up all splits, in their order, so that the sum does not depend on who it is.
+            # The last to arrive adds up all splits, in their order, so that the sum does not depend on who that is.
             if tl.atomic_add(arrived + tile, 1, sem="acq_rel") == splits - 1:
                 total = tl.zeros((block_rows, block_outputs), tl.float32)
-                for split in tl.static_range(splits):
+                for part in range(splits):
                     # Past the first-level cache, which does not see what other multiprocessors write.
-                    total += tl.load(cell + split * area, cache_modifier=".cg")
+                    total += tl.load(cell + part * area, cache_modifier=".cg")
                 _finish(
-                    total, bias, residual, frequency, strength, out, active, row, output, rows, outputs, added, stored,
+                    total, bias, residual, frequency, strength, out, active, row, output, rows, stored, outputs, added,
                     tf32,
                 )  # fmt: skip
                 tl.store(arrived + tile, 0)
@@ -268,7 +273,7 @@ def _between(total, bias, frequency, strength, output, width: tl.constexpr, dtyp
     return _operand(tl.where(known[None, :], value, 0.0), dtype, tf32)
 
 
-@triton.jit(do_not_specialize=["rows", "time"])
+@triton.jit(do_not_specialize=["rows", "time", "dilation", "stored"])
 def residual_unit(
     x,
     past,
@@ -286,15 +291,15 @@ def residual_unit(
     active,
     rows,
     time,
+    dilation,
+    stored,
     width: tl.constexpr,
     taps: tl.constexpr,
-    dilation: tl.constexpr,
     block_rows: tl.constexpr,
     block_first: tl.constexpr,
     block_rest: tl.constexpr,
     block_inputs: tl.constexpr,
     keep_rows: tl.constexpr,
-    stored: tl.constexpr,
     tf32: tl.constexpr,
     chained: tl.constexpr,
 ):
@@ -310,7 +315,7 @@ def residual_unit(
     """
     begin(chained)
     dtype = x.dtype.element_ty
-    columns: tl.constexpr = (taps - 1) * dilation
+    columns = (taps - 1) * dilation
     block = tl.program_id(0)
     blocks = (rows + block_rows - 1) // block_rows
     if block >= blocks:
@@ -333,7 +338,7 @@ def residual_unit(
             tap = step // parts
             start = step % parts * block_inputs
             back = (taps - 1 - tap) * dilation
-            source = _columns(x, past, read - back, sequence, moment - back, columns, width)
+            source = _columns(x, past, read - back, sequence, moment - back, columns, width, True)
             pointers = source[:, None] + (start + channel)
             if width % block_inputs == 0:
                 value = tl.load(pointers)
@@ -356,7 +361,7 @@ def residual_unit(
             weights = _weights(second_weight, first, block_first, width, width, width, block_rest)
             result = _add_product(later, weights, result, tf32)
         _finish(
-            result, second_bias, residual, frequency, strength, out, active, row, first, rows, width, True, stored,
+            result, second_bias, residual, frequency, strength, out, active, row, first, rows, stored, width, True,
             tf32,
         )  # fmt: skip
         if block_rest > 0:
@@ -366,7 +371,7 @@ def residual_unit(
             weights = _weights(second_weight, rest, block_first, width, width, width, block_rest)
             result = _add_product(later, weights, result, tf32)
             _finish(
-                result, second_bias, residual, frequency, strength, out, active, row, rest, rows, width, True, stored,
+                result, second_bias, residual, frequency, strength, out, active, row, rest, rows, stored, width, True,
                 tf32,
             )  # fmt: skip
 
@@ -414,7 +419,7 @@ def last_convolution(
             known = channel < inputs
             for tap in tl.static_range(taps):
                 back = taps - 1 - tap
-                source = _columns(x, past, read - back, sequence, moment - back, columns, inputs)
+                source = _columns(x, past, read - back, sequence, moment - back, columns, inputs, True)
                 value = wide(source[:, None] + channel[None, :], known[None, :])
                 products += value * wide(weight + tap * inputs + channel, known)[None, :]
         value = tl.sum(products, axis=1) + tl.load(bias).to(tl.float32)
