@@ -238,6 +238,16 @@ class _Taps:
         """Take a contiguous weight ``[outputs, kernel, inputs / groups]`` over."""
         self._weight = weight.transpose(1, 2).unsqueeze(2)
 
+    @property
+    def by_output(self) -> Tensor:
+        """The weight ``[outputs, kernel, inputs / groups]``; on the meta device where oneDNN has it."""
+        return self._weight.squeeze(2).transpose(1, 2)
+
+    @property
+    def dilation(self) -> int:
+        """Columns from one tap to the next."""
+        return self._dilation
+
     def pack(self) -> None:
         """Give the weight to oneDNN, if it is large, lies on a CPU, and has a dtype that can be packed."""
         weight = self._weight
