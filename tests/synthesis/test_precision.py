@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from toolkit.errors import UsageError
-from toolkit.synthesis import precision
 from toolkit.synthesis.precision import (
     Choice,
     choose_codec_dtype,
@@ -54,9 +53,11 @@ def test_another_name_is_refused(name: object) -> None:
         choose_dtype(name, None, "cpu")  # type: ignore[arg-type]
 
 
-def test_the_codec_is_float32_where_it_fits() -> None:
+def test_the_codec_keeps_float32_where_it_fits() -> None:
     ample = choose_codec_dtype("auto", (8, 9), "cuda", need_bytes=5 * 10**9, memory_bytes=8 * 10**9)
-    assert ample == Choice("float32", "the waveform keeps its 24 bits of mantissa; BF16 would leave 8")
+    assert (ample.value, ample.warning) == ("tf32", "")
+    asked = choose_codec_dtype("float32", (8, 9), "cuda")
+    assert asked.value == "float32"
     tight = choose_codec_dtype("auto", (8, 9), "cuda", need_bytes=5 * 10**9, memory_bytes=4 * 10**9)
     assert (tight.value, tight.reason) == ("bfloat16", "with float32 it would need 5.0 GB of 4.0 GB")
     assert tight.warning
@@ -91,8 +92,7 @@ def test_the_codec_runs_in_tf32_where_a_card_has_it() -> None:
         choose_codec_dtype("int8", (8, 6), "cuda")
 
 
-def test_auto_can_mean_tf32_for_the_codec_of_cards_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(precision, "AUTO_CODEC_DTYPE", "tf32")
+def test_auto_means_tf32_for_the_codec_of_cards_alone() -> None:
     assert choose_codec_dtype("auto", (8, 9), "cuda").value == "tf32"
     assert choose_codec_dtype("auto", (7, 5), "cuda").value == "float32"
     assert choose_codec_dtype("auto", None, "cpu").value == "float32"

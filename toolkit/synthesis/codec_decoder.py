@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +45,7 @@ __all__ = [
     "OFFICIAL_CONTEXT_FRAMES",
     "CodecDecoder",
     "DecoderState",
+    "WaveformStages",
     "decoder_tensors",
     "pad_code_rows",
     "reference_samples",
@@ -57,6 +59,20 @@ OFFICIAL_CONTEXT_FRAMES = 25
 
 _CPU_WAVEFORM_FRAMES = 8
 """The last stages hold 0.7 MB a tensor and frame; more frames at once fall out of a CPU's cache (docs/parity.md)."""
+
+
+class WaveformStages(Protocol):
+    """Another way to compute the stages from 50 Hz on, and the clamp behind them.
+
+    Attributes:
+        places: how many of the history's tensors, the last ones, belong to these stages.
+    """
+
+    places: int
+
+    def step_in_place(self, x: Tensor, history: Sequence[Tensor]) -> Tensor:
+        """Columns ``[batch, time, latent]`` to samples ``[batch, time * 480]``, float32 in [-1, 1]; the ``places``
+        tensors of the history are brought up to date where they lie."""
 
 
 @dataclass(frozen=True)
@@ -193,9 +209,15 @@ class CodecDecoder(nn.Module):
         wave = self._wave(codes, state.position, history)
         return wave, DecoderState(state.position + codes.shape[-1], tuple(history.tensors))
 
-    def step_in_place(self, codes: Tensor, state: DecoderState, samples: Tensor) -> None:
-        """The same as :meth:`step` on fixed tensors: the state is brought up to date, and the samples are written."""
-        samples.copy_(self._wave(codes, state.position, History(state.history, in_place=True)))
+    def step_in_place(
+        self, codes: Tensor, state: DecoderState, samples: Tensor, stages: WaveformStages | None = None
+    ) -> None:
+        """The same as :meth:`step` on fixed tensors: the state is brought up to date, and the samples are written.
+
+        Args:
+            stages: compute the last stages in place of the decoder's own.
+        """
+        samples.copy_(self._wave(codes, state.position, History(state.history, in_place=True), stages))
         state.position.add_(codes.shape[-1])
 
     def decode(self, codes: Tensor) -> Tensor:
@@ -261,13 +283,17 @@ class CodecDecoder(nn.Module):
             wave[:, start * SAMPLES_PER_FRAME :][:, : piece.shape[1]] = piece
         return _finite(wave)
 
-    def _wave(self, codes: Tensor, position: Tensor, history: History) -> Tensor:
+    def _wave(
+        self, codes: Tensor, position: Tensor, history: History, stages: WaveformStages | None = None
+    ) -> Tensor:
         with tf32_arithmetic() if self.tf32 else exact_convolutions():
             batch, _, frames = codes.shape
             positions = position[:, None] + torch.arange(frames, device=codes.device)
             x = self.pre_transformer(self.pre_conv(self._entries(codes), history), positions, history)
             for stage in self.upsample:
                 x = stage(x, history)
+            if stages is not None:
+                return stages.step_in_place(x, history.tensors[-stages.places :])
             at_once = frames if self.waveform_frames is None else max(1, self.waveform_frames // batch)
             columns = at_once * x.shape[1] // frames
             wave = torch.cat([self.decoder(part, history) for part in torch.split(x, columns, 1)], 1)

@@ -25,7 +25,7 @@ DtypeName = Literal["bfloat16", "float16", "float32"]
 CodecDtypeName = Literal["bfloat16", "float16", "float32", "tf32"]
 """``tf32``: weights and activations in float32, which matrix units read with 10 bits of mantissa."""
 
-AUTO_CODEC_DTYPE: Literal["float32", "tf32"] = "float32"
+AUTO_CODEC_DTYPE: Literal["float32", "tf32"] = "tf32"
 """What "auto" means for the codec on cards that have TF32, where it fits."""
 
 NATIVE_BF16 = (8, 0)
@@ -38,7 +38,7 @@ prompt."""
 
 _CODEC_REASONS = {
     "float32": "the waveform keeps its 24 bits of mantissa; BF16 would leave 8",
-    "tf32": "matrix units take float32 with 10 bits of mantissa, which is faster; between layers it keeps its 24 bits",
+    "tf32": "matrix units round float32 to 10 bits of mantissa, which is faster; BF16 would leave 8 of the waveform",
 }
 
 _SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "fp32": "float32", "float": "float32"}

@@ -59,8 +59,9 @@ def load(
             :func:`toolkit.synthesis.drawn_model.drawn_model` makes, for measuring speed.
         device: "auto" (the first CUDA card, else the CPU), "cuda:1", "cpu".
         dtype: "auto" (BF16 where the card has it in hardware, else float32), "bfloat16", "float16", "float32".
-        codec_dtype: "auto" (float32 where it fits), "float32", "bfloat16", "tf32" (float32 whose matrix products are
-            rounded to 10 bits of mantissa on a card from compute capability 8.0 on: faster).
+        codec_dtype: "auto" (on a card from compute capability 8.0 on "tf32", else "float32"; "bfloat16" where that does
+            not fit), "float32", "bfloat16", "tf32" (float32 whose factors are rounded to 10 bits of mantissa where
+            matrices are multiplied: several times as fast).
         text_embedding_on_cpu: whether the text embedding table (622 MB) stays on the CPU; "auto": below 10 GB.
         audio_chunk_size: frames that the codec decodes at once; 128 for small cards. The sound does not depend on it.
         max_text_length: most characters of a part that is spoken in one go; None: 300, and 80 for the pocket voice,
@@ -74,7 +75,7 @@ def load(
         offline_first: ask the hub only when the model is not on this machine.
         word_rule: how words are split; see docs/parity.md.
         path: "fast" (whole frames as CUDA graphs; on a CPU one by one, for tests), "plain" (operations one by one, with
-            the draws of the official package), "auto" (plain, until the fast path has been checked on cards).
+            the draws of the official package), "auto" (fast on a card in BF16 or float32, else plain).
         autocast: run the talker inside ``torch.autocast``, for comparison only: on BF16 weights it only costs time.
 
     Raises:

@@ -21,6 +21,7 @@ from toolkit.synthesis.decoding import Backend, FrameStream, Seed, generate
 from toolkit.synthesis.fast.backend import FastBackend
 from toolkit.synthesis.fast.codec_rows import RowSound, sound_of
 from toolkit.synthesis.fast.codec_runner import CodecRunner, choose_codec_path
+from toolkit.synthesis.fast.codec_stages import waveform_stages
 from toolkit.synthesis.joining import join_parts
 from toolkit.synthesis.limits import expected_frames, frame_cap, part_seed
 from toolkit.synthesis.loading import LoadedModel
@@ -155,8 +156,7 @@ class Pipeline:
         codec: CodecRunner | None = None,
     ) -> None:
         self.model = model
-        fast = isinstance(backend, FastBackend)
-        self.codec = codec or CodecRunner(model.decoder, choose_codec_path(model.device.type, fast=fast))
+        self.codec = codec or _codec_runner(model, fast=isinstance(backend, FastBackend))
         self.audio_chunk_size = audio_chunk_size
         self.most_rows = int(getattr(backend, "most_rows", MAX_BATCH))
         self._backend = backend
@@ -402,6 +402,13 @@ class Pipeline:
             peak_bytes=model.memory.peak_bytes(),
             notes=(*request.notes, *notes, *_cap_notes(parts)),
         )
+
+
+def _codec_runner(model: LoadedModel, *, fast: bool) -> CodecRunner:
+    stages, told = waveform_stages(model.decoder) if fast else (None, "")
+    return CodecRunner(
+        model.decoder, choose_codec_path(model.device.type, fast=fast, kernels=told or None), stages=stages
+    )
 
 
 class _Counter:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from toolkit.errors import ToolkitFault, UsageError
 from toolkit.synthesis.codec_config import QUANTIZERS, SAMPLES_PER_FRAME
-from toolkit.synthesis.codec_decoder import AUDIO_CHUNK_FRAMES, CodecDecoder, DecoderState
+from toolkit.synthesis.codec_decoder import AUDIO_CHUNK_FRAMES, CodecDecoder, DecoderState, WaveformStages
 from toolkit.synthesis.fast.capture import GraphRecorder, Recorder
 from toolkit.synthesis.fast.codec_channel import Arrival, CodecChannel, CudaChannel, HostChannel
 from toolkit.synthesis.fast.codec_steps import STEP_FRAMES, RecordedSteps, piece_sizes, rows_run
@@ -29,13 +29,16 @@ MOST_REFERENCES = 4
 """Recordings of voices whose state is kept (5 MB each at the published sizes), so that a clone speaks at once."""
 
 
-def choose_codec_path(device: str, *, fast: bool, capture_fault: str | None = None) -> Choice:
+def choose_codec_path(
+    device: str, *, fast: bool, capture_fault: str | None = None, kernels: str | None = None
+) -> Choice:
     """How the codec runs.
 
     Args:
         device: "cuda", "cpu", ...
         fast: whether the talker takes the fast path.
         capture_fault: what was said when a step could not be captured.
+        kernels: what is told of its kernels, None where there are none.
     """
     if not fast:
         return Choice(STEPS, "as on the plain path")
@@ -44,7 +47,8 @@ def choose_codec_path(device: str, *, fast: bool, capture_fault: str | None = No
     if capture_fault is not None:
         told = f"a step of the codec could not be captured as a CUDA graph: {capture_fault}"
         return Choice(STEPS, told, f"{told}. Speech is the same, but slower.")
-    return Choice(GRAPH, "the codec runs beside the talker's frames")
+    told = "the codec runs beside the talker's frames"
+    return Choice(GRAPH, told if kernels is None else f"{told}; {kernels}")
 
 
 class CodecPiece:
@@ -123,6 +127,7 @@ class CodecRunner:
         path: from :func:`choose_codec_path`.
         channel: the order of work; by the path unless given.
         recorder: makes what records a set of steps; CUDA graphs unless given.
+        stages: compute the decoder's last stages in recorded steps; when that fails, the decoder's own do.
     """
 
     def __init__(
@@ -132,7 +137,9 @@ class CodecRunner:
         *,
         channel: CodecChannel | None = None,
         recorder: Callable[[], Recorder] = GraphRecorder,
+        stages: WaveformStages | None = None,
     ) -> None:
+        self.stages = stages
         self.decoder = decoder
         self.path = path
         if channel is None:
@@ -280,6 +287,11 @@ class CodecRunner:
                 raise
             self._set_aside()
             self._steps = None
+            if self.stages is not None:
+                self.stages = None
+                told = f"the codec's kernels could not be used: {_first_line(error)}"
+                self.path = Choice(GRAPH, told, f"{told}. Speech is the same, but slower.")
+                return self._recorded_step(session, codes, size)
             self.path = choose_codec_path("cuda", fast=True, capture_fault=_first_line(error))
             return None
         self._bring_in(session, steps)
@@ -293,7 +305,7 @@ class CodecRunner:
             self._set_aside()
             self._channel.settle()
             self._steps = None
-            self._steps = RecordedSteps(self.decoder, rows, self._new_recorder(), self._channel.settle)
+            self._steps = RecordedSteps(self.decoder, rows, self._new_recorder(), self._channel.settle, self.stages)
         return self._steps
 
     def _bring_in(self, session: CodecSession, steps: RecordedSteps) -> None:

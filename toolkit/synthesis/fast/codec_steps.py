@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from toolkit.synthesis.codec_config import QUANTIZERS, SAMPLES_PER_FRAME
-from toolkit.synthesis.codec_decoder import CodecDecoder, DecoderState
+from toolkit.synthesis.codec_decoder import CodecDecoder, DecoderState, WaveformStages
 from toolkit.synthesis.fast.capture import Recorder
 
 __all__ = ["CODEC_ROWS", "MOST_STEPS", "STEP_FRAMES", "RecordedStep", "RecordedSteps", "piece_sizes", "rows_run"]
@@ -69,10 +69,18 @@ class RecordedSteps:
         rows: most rows.
         recorder: of these steps alone, since what it records shares memory.
         settle: waits until no step is under way.
+        stages: compute the decoder's last stages; its own unless given.
     """
 
-    def __init__(self, decoder: CodecDecoder, rows: int, recorder: Recorder, settle: Callable[[], None]) -> None:
-        self._decoder, self._recorder, self._settle = decoder, recorder, settle
+    def __init__(
+        self,
+        decoder: CodecDecoder,
+        rows: int,
+        recorder: Recorder,
+        settle: Callable[[], None],
+        stages: WaveformStages | None = None,
+    ) -> None:
+        self._decoder, self._recorder, self._settle, self._stages = decoder, recorder, settle, stages
         self.state = decoder.initial_state(rows)
         self._steps: OrderedDict[tuple[int, int], RecordedStep] = OrderedDict()
 
@@ -104,11 +112,11 @@ class RecordedSteps:
         return found
 
     def _recorded(self, rows: int, frames: int) -> RecordedStep:
-        decoder, device, state = self._decoder, self._decoder.device, self.first(rows)
+        decoder, stages, device, state = self._decoder, self._stages, self._decoder.device, self.first(rows)
         codes = torch.zeros(rows, QUANTIZERS, frames, dtype=torch.int64, device=device)
         samples = torch.zeros(rows, frames * SAMPLES_PER_FRAME, device=device)
 
         def work() -> None:
-            decoder.step_in_place(codes, state, samples)
+            decoder.step_in_place(codes, state, samples, stages)
 
         return RecordedStep(codes, samples, state, self._recorder.record(work))

@@ -12,9 +12,10 @@ from toolkit.errors import UsageError
 
 __all__ = ["DotSizes", "KernelSizes", "RowSizes", "power_of_two", "product_key"]
 
-_COUNTS = ("dot_rows", "programs", "attend_programs", "dot_stages", "short_limit")
+_COUNTS = ("dot_rows", "programs", "attend_programs", "dot_stages", "short_limit", "shared_bytes")
 """Fields that need not be powers of two."""
 _TABLES = ("products", "dots")
+_LEAST_INPUTS = 32
 
 _PRODUCT_KEY = re.compile(r"[1-9]\d*x[1-9]\d*g?")
 
@@ -72,6 +73,8 @@ class KernelSizes:
         attend_slots, attend_warps: slots that an attention program reads at a time, and its warps.
         attend_splits: most parts that the slots of one row are cut into.
         short_slots, short_warps: of an attention to at most ``short_limit`` slots, such as the code predictor's.
+        shared_bytes: shared memory that the reads under way of one program may take: 99 KB is all there is on the cards
+            of the RTX 30 and 40 series.
         choose_warps: warps of the program that chooses a row's token.
         norm_warps: warps of the program that norms a row.
         frame_columns: columns of one program of the frame input.
@@ -96,6 +99,7 @@ class KernelSizes:
     short_limit: int = 32
     short_slots: int = 8
     short_warps: int = 1
+    shared_bytes: int = 96 * 1024
     choose_warps: int = 8
     norm_warps: int = 4
     frame_columns: int = 256
@@ -124,13 +128,17 @@ class KernelSizes:
         fewer = max(1, known.outputs // power_of_two(rows))
         return known._replace(outputs=fewer, inputs=min(known.inputs, power_of_two(inputs)))
 
-    def dot_sizes(self, outputs: int, inputs: int, gated: bool, itemsize: int) -> DotSizes:
-        """How a product on the matrix units is cut: as ``dots`` says, else by the ``dot_`` sizes."""
+    def dot_sizes(self, outputs: int, inputs: int, gated: bool, itemsize: int, rows: int = 32) -> DotSizes:
+        """How a product on the matrix units is cut: as ``dots`` says, else by the ``dot_`` sizes; both are bfloat16's.
+        With longer rows of bytes, or more of them, fewer inputs are read at a time: the shared memory is as it is."""
         known = self.dots.get(product_key(outputs, inputs, gated))
         if known is None:
             block = max(16, self.dot_input_bytes // itemsize)
             known = DotSizes(self.dot_outputs, block, 0, self.dot_warps, self.dot_stages)
         block = min(known.inputs, max(16, power_of_two(inputs)))
+        columns = max(16, known.outputs) * (2 if gated else 1) + max(16, power_of_two(rows))
+        while block > _LEAST_INPUTS and known.stages * columns * block * itemsize > self.shared_bytes:
+            block //= 2
         splits = known.splits
         if splits == 0:
             splits = _parts(self.programs, -(-outputs // known.outputs), min(self.dot_splits, -(-inputs // block)))

@@ -62,6 +62,7 @@ _HOPPER = KernelSizes(
         "3072x1024": DotSizes(32, 256, 2, 4, 5),
     },
     dot_rows=3,
+    shared_bytes=216 * 1024,  # of 227 KB
     attend_programs=1024,
     short_slots=4,
 )

@@ -109,6 +109,6 @@ def choose_backend(asked: str, device: str, dtype: str) -> Choice:
     if asked == FAST:
         return Choice(FAST, "asked for")
     if device == "cuda":
-        return Choice(PLAIN, "the fast path has to be asked for until it has been checked on cards")
+        return Choice(FAST, "the same greedy speech as on the plain path, many times as fast")
     where = "a CPU" if device == "cpu" else device
     return Choice(PLAIN, f"on {where} a seed gives what it gives in the official package")

@@ -283,7 +283,7 @@ class TritonOperations:
 
     def _dot_product(self, x: Tensor, weight: Tensor, residual: Tensor, out: Tensor, gated: bool, added: bool) -> None:
         (rows, inputs), outputs = x.shape, out.shape[1]
-        sizes = self._sizes.dot_sizes(outputs, inputs, gated, x.element_size())
+        sizes = self._sizes.dot_sizes(outputs, inputs, gated, x.element_size(), rows)
         padded_rows = max(16, power_of_two(rows))
         tiles = -(-outputs // sizes.outputs)
         self._check_tiles(tiles)
