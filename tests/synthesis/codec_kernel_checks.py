@@ -8,13 +8,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import torch
 from kernel_checks import Draw, cards, compile_kernel
 from torch import Tensor, nn
 
-from toolkit.errors import BadAudio, ToolkitFault, UsageError
+from toolkit.errors import QwenAudioError, ToolkitFault, UsageError
 from toolkit.synthesis.codec_config import CodecDecoderConfig, CodecStack
 from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_layers import History, SnakeBeta
@@ -60,10 +60,10 @@ def decoder(channels: int, seed: int = 0) -> CodecDecoder:
     return found.eval()
 
 
-def blocks(plain: CodecDecoder, products: str = "ieee", **sizes: int) -> Any:
+def blocks(plain: CodecDecoder, products: Any = "ieee", **sizes: int) -> Any:
     from toolkit.synthesis.fast.codec_blocks import CodecBlocks
 
-    return CodecBlocks(plain, cast("Any", products), sizes=CodecSizes(**{**FEW, **sizes}))
+    return CodecBlocks(plain, products, sizes=CodecSizes(**{**FEW, **sizes}))
 
 
 def run_plain(plain: CodecDecoder, x: Tensor, past: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -123,7 +123,7 @@ def odd_widths_agree_in_one_kernel_a_unit_and_in_two() -> None:
 def small_tiles_and_sums_in_parts_agree_and_leave_their_counters_at_zero() -> None:
     plain = decoder(96, 4)
     sizes = {"most_rows": 64, "most_outputs": 32, "multiprocessors": 64, "input_bytes": 64, "keep_rows": 4}
-    fast = blocks(plain, unit_width=1, last_rows=16, last_inputs=8, **sizes)
+    fast = blocks(plain, "ieee", unit_width=1, last_rows=16, last_inputs=8, **sizes)
     assert fast._sizes.tile(2 * 8, 48, 48, 7, 4).splits > 1
     agree(plain, fast, 2, (1,), 2e-5)
     assert not fast._arrived.any()
@@ -220,8 +220,9 @@ def what_a_kernel_cannot_read_is_refused() -> None:
     fast = blocks(plain)
     x = torch.zeros(2, 1, LATENT)
     packed = decoder(32)
-    packed.decoder[0].taps._weight = packed.decoder[0].taps._weight.to("meta")
-    refused: tuple[tuple[Callable[[], object], type[BadAudio], str], ...] = (
+    first: Any = packed.decoder[0]
+    first.taps._weight = first.taps._weight.to("meta")
+    refused: tuple[tuple[Callable[[], object], type[QwenAudioError], str], ...] = (
         (lambda: fast.step(x, fast.zeros(1)), ToolkitFault, "a history of 18 tensors is needed for 2 rows"),
         (lambda: fast.step(x, fast.zeros(2)[1:]), ToolkitFault, "a history of 18 tensors is needed for 2 rows"),
         (

@@ -1,4 +1,4 @@
-"""The codec's Triton kernels: against its plain layers under the interpreter, and through the compiler without a card."""
+"""The codec's Triton kernels: against its plain layers under the interpreter; through the compiler without a card."""
 
 from __future__ import annotations
 
@@ -62,14 +62,15 @@ def test_through_the_compiler(name: str, outcome: Outcome) -> None:
 def test_reads_under_way_fit_the_shared_memory_of_every_card(frames: int, itemsize: int) -> None:
     sizes, rows, width = CodecSizes(), 4 * frames, 1536
     for rate in (8, 5, 4, 3):
-        tiles = [sizes.tile(rows, rate * width // 2, width, 2, itemsize)]
+        head = sizes.tile(rows, rate * width // 2, width, 2, itemsize)
+        assert width % head.inputs == 0
         rows, width = rows * rate, width // 2
-        tiles += [sizes.tile(rows, width, width, taps, itemsize) for taps in (7, 1)]
+        tiles = [sizes.tile(rows, width, width, taps, itemsize) for taps in (7, 1)]
         tiles += [tile for tile in [sizes.unit(rows, width, 7, itemsize)] if tile is not None]
-        for tile in tiles:
+        assert all(width % tile.inputs == 0 for tile in tiles)
+        for tile in (head, *tiles):
             columns = tile.outputs + tile.rest
             assert tile.stages * (tile.rows + columns) * tile.inputs * itemsize <= 98304, (width, tile)
-            assert width % tile.inputs == 0
 
 
 def test_a_step_of_few_columns_is_cut_into_as_many_programs_as_there_are_multiprocessors() -> None:
@@ -77,7 +78,7 @@ def test_a_step_of_few_columns_is_cut_into_as_many_programs_as_there_are_multipr
     for rows, outputs, inputs, taps in ((4, 1536, 1024, 7), (4, 6144, 1536, 2), (32, 768, 768, 7), (160, 384, 384, 7)):
         tile = sizes.tile(rows, outputs, inputs, taps, 4)
         programs = -(-rows // tile.rows) * -(-outputs // tile.outputs) * tile.splits
-        assert 100 <= programs <= 600, (rows, outputs, tile)
+        assert 90 <= programs <= 600, (rows, outputs, tile)
 
 
 def test_many_columns_are_cut_into_large_tiles_and_no_sum_into_parts() -> None:

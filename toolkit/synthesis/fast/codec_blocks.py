@@ -130,7 +130,8 @@ class CodecBlocks:
         self._sizes = sizes or CodecSizes()
         self._rows_at_once = rows_at_once
         self._chained = chained
-        first, *blocks, snake, last = decoder.decoder
+        stages: list[Any] = list(decoder.decoder)
+        first, *blocks, snake, last = stages
         snakes = [each.block[0] for each in blocks] + [snake]
         self._first = self._conv(first, _Snake.of(snakes[0]))
         self._blocks = [self._block(each.block, after) for each, after in zip(blocks, snakes[1:], strict=True)]

@@ -176,7 +176,8 @@ def _best_unit(sizes: CodecSizes, rows: int, width: int, taps: int, itemsize: in
         numbers = block_rows * (first + rest)
         if numbers <= sizes.unit_numbers or block_rows == _LEAST:
             stages = sizes.stages((block_rows + first + rest) * block_inputs * itemsize)
-            warps = 8 if numbers > sizes.unit_numbers // 2 else 4
+            # The second weight passes through the registers, a tile of it at a time.
+            warps = 8 if first >= 128 or numbers > sizes.unit_numbers // 2 else 4
             tile = Tile(block_rows, first, rest, block_inputs, 1, stages, warps)
             found.append((sizes.clocks(tile, rows, width, width, taps + 1, itemsize), len(found), tile))
     clocks, _, tile = min(found)
