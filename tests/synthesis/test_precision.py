@@ -75,8 +75,8 @@ def test_the_codec_runs_in_tf32_where_a_card_has_it() -> None:
     found = choose_codec_dtype("TF32", (8, 6), "cuda")
     assert found == Choice(
         "tf32",
-        "asked for: matrix units take float32 with 10 bits of mantissa, which is faster; between layers it keeps its "
-        "24 bits",
+        "asked for: matrix units round float32 to 10 bits of mantissa, which is faster; BF16 would leave 8 of the "
+        "waveform",
     )
     for capability, device, where in (((7, 5), "cuda", "compute capability 7.5"), (None, "cpu", "cpu")):
         with pytest.raises(UsageError) as caught:
