@@ -18,7 +18,7 @@ from toolkit.synthesis.fast.codec_kernels import convolve, last_convolution, res
 from toolkit.synthesis.fast.codec_sizes import CodecSizes, Tile
 from toolkit.synthesis.fast.kernel_arithmetic import CAN_OVERLAP
 
-__all__ = ["CodecBlocks", "Products"]
+__all__ = ["CodecBlocks", "Products", "card_sizes"]
 
 Products = Literal["ieee", "tf32", "bf16"]
 """How matrices are multiplied; sums and snakes are float32 in each.
@@ -27,6 +27,9 @@ Products = Literal["ieee", "tf32", "bf16"]
 """
 
 _MOST_TILES = 8192
+_ROOMY_BYTES = 160 * 1024
+_ROOMY_STAGE_BYTES = 128 * 1024  # the rest is for what a kernel keeps besides
+
 _MOST_FRAMES = 8192  # places inside a tensor are 32 bits wide
 
 
@@ -106,7 +109,7 @@ class CodecBlocks:
             decoder: loaded without packing; in float32 for "ieee" and "tf32".
             products: see :data:`Products`.
             residuals: what is added to a residual unit's result is kept in this dtype.
-            sizes: block sizes.
+            sizes: block sizes; None: those of :func:`card_sizes`.
             rows_at_once: frames of all sequences together that are taken through all stages at once. Memory grows with
                 it, by 3 MB each in float32 at the published sizes; the result does not depend on it.
             chained: launch each kernel while the one before still runs; compute capability 9.0 and later.
@@ -127,7 +130,7 @@ class CodecBlocks:
         self._products = products
         self._tf32 = products == "tf32"
         self._residuals = residuals
-        self._sizes = sizes or CodecSizes()
+        self._sizes = sizes or card_sizes(decoder.device)
         self._rows_at_once = rows_at_once
         self._chained = chained
         stages: list[Any] = list(decoder.decoder)
@@ -384,6 +387,17 @@ class CodecBlocks:
         if layer.bias is None:
             raise ToolkitFault("a convolution of the codec has no bias; its kernels add one")
         return _Conv(weight.to(self.dtype), layer.bias.detach().float(), dilation, snake)
+
+
+def card_sizes(device: torch.device) -> CodecSizes:
+    """The default block sizes for a card: its multiprocessors, and more reads under way where it has the room, as an
+    A100 (163 KB) and an H100 (227 KB) do."""
+    if device.type != "cuda":
+        return CodecSizes()
+    card = torch.cuda.get_device_properties(device)
+    roomy = getattr(card, "shared_memory_per_block_optin", 0) >= _ROOMY_BYTES
+    shared_bytes = _ROOMY_STAGE_BYTES if roomy else CodecSizes.shared_bytes
+    return CodecSizes(multiprocessors=card.multi_processor_count, shared_bytes=shared_bytes)
 
 
 def _nearest_tf32(x: Tensor) -> Tensor:
