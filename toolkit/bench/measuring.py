@@ -10,12 +10,14 @@ from dataclasses import asdict, dataclass
 import torch
 
 from toolkit.bench.ceiling import weight_bytes_per_frame
+from toolkit.bench.frame_parts import parts_of
 from toolkit.bench.memory_gauge import MemoryGauge
 from toolkit.bench.models import speaker_of
 from toolkit.bench.plan import LONG_TEXT, BenchPlan
 from toolkit.bench.repeats import Repeats, repeat
 from toolkit.bench.stages import StageClock, kernels_per_frame
 from toolkit.synthesis.fast.kernel_shelf import sizes_json
+from toolkit.synthesis.fast.path import PLAIN
 from toolkit.synthesis.limits import expected_frames
 from toolkit.synthesis.result import SpeechResult
 from toolkit.synthesis.speaker import Speech
@@ -145,7 +147,11 @@ def _further(voice: Voice, gauge: MemoryGauge, say: OnStep) -> dict[str, object]
     clock = StageClock(voice.speech.model)
     with clock.attached():
         voice.speak()
-    found["stages"] = clock.times().to_json()
+    times = clock.times()
+    if voice.speech.path.value != PLAIN:
+        say("the two halves of a frame, each by itself")
+        times = times.apart(parts_of(voice.speech))
+    found["stages"] = times.to_json()
     if voice.device.type == "cuda":
         say("kernels of a frame")
         found["kernels"] = _kernels(voice)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
+from toolkit.bench.frame_parts import FrameParts
 from toolkit.synthesis.decoding import FrameStream
 from toolkit.synthesis.fast.codec_runner import CodecSession
 from toolkit.synthesis.loading import LoadedModel
@@ -21,6 +22,12 @@ __all__ = ["StageClock", "StageTimes", "kernels_per_frame"]
 
 _STAGES = ("prefill", "frame", "predictor", "codec")
 _NO_KERNELS = ("memcpy", "memset")
+
+_AS_ONE = "talker step and code predictor run as one: they cannot be told apart from outside"
+_APART = (
+    "a frame runs as one; the talker's layers and the predictor's fifteen codes were repeated by themselves, of one row "
+    "in the middle of its speech; the choice of the first code is in neither"
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,7 @@ class StageTimes:
         frames: frames (80 ms) that were made.
         prefill_ms: reading the prompt, once.
         frame_ms: talker step and code predictor, a frame.
-        talker_step_ms, predictor_ms: the two, a frame.
+        talker_step_ms, predictor_ms: the two, a frame; where a frame runs as one, from :meth:`apart`.
         codec_ms: codes to samples, a frame.
     """
 
@@ -42,6 +49,11 @@ class StageTimes:
     predictor_ms: float | None
     codec_ms: float | None
     notes: tuple[str, ...] = ()
+
+    def apart(self, parts: FrameParts) -> StageTimes:
+        """With the halves of a frame as they were measured by themselves."""
+        notes = tuple(note for note in self.notes if note != _AS_ONE)
+        return replace(self, talker_step_ms=parts.talker_ms, predictor_ms=parts.predictor_ms, notes=(_APART, *notes))
 
     def to_json(self) -> dict[str, object]:
         """All of it as JSON values."""
@@ -88,7 +100,7 @@ class StageClock:
         if frame is not None and predictor is not None:
             talker = (frame - predictor) / frames
         else:
-            notes.append("talker step and code predictor run as one: they cannot be told apart from outside")
+            notes.append(_AS_ONE)
         if per_call["codec"] is None:
             notes.append("the codec was not asked for sound in pieces")
         return StageTimes(

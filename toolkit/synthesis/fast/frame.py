@@ -17,7 +17,7 @@ from toolkit.synthesis.fast.weights import FrameWeights, LayerWeights, StackWeig
 from toolkit.synthesis.layers import Angles
 from toolkit.synthesis.sampling import MIN_NEW_TOKENS
 
-__all__ = ["MOST_ROWS", "run_frame"]
+__all__ = ["MOST_ROWS", "advance_talker", "predict_codes", "run_frame"]
 
 MOST_ROWS = 64
 """Rows of one product at most: what the fused kernels take in one tile."""
@@ -46,22 +46,34 @@ def run_frame(operations: Operations, weights: FrameWeights, angles: Angles, buf
     goes_on = alive & (first != weights.eos)
     made = goes_on & (buffers.frames < buffers.limits)
     hidden = operations.norm(buffers.last, norm, weights.talker.eps)
-    codes = _predict(operations, weights, buffers, hidden, first, counters)
+    codes = predict_codes(operations, weights, buffers, hidden, first, counters)
     _report(buffers, codes, made, goes_on)
-
-    text = buffers.trail[buffers.row_numbers, torch.minimum(buffers.frames, buffers.trail_ends)]
-    x = operations.frame_input(codes, weights.table, weights.starts, text)
-    slots = buffers.lengths * made
-    for layer, keys, values in zip(weights.talker.layers, buffers.keys, buffers.values, strict=True):
-        x = _layer(operations, weights.talker, layer, x, angles, slots, keys, values)
-    buffers.last.copy_(torch.where(made[:, None], x, buffers.last))
+    advance_talker(operations, weights, angles, buffers, codes, made)
     buffers.lengths.add_(made)
     buffers.frames.add_(made)
     buffers.alive.copy_(made)
     buffers.tick.add_(1)
 
 
-def _predict(
+def advance_talker(
+    operations: Operations, weights: FrameWeights, angles: Angles, buffers: FrameBuffers, codes: Tensor, made: Tensor
+) -> None:
+    """Run the talker's layers on the codes of a frame and the text beside it; the output goes to ``last``.
+
+    Args:
+        angles: as of :func:`run_frame`.
+        codes: int64 ``[rows, 16]``.
+        made: rows that made a frame, bool ``[rows]``; ``last`` of the others stays.
+    """
+    text = buffers.trail[buffers.row_numbers, torch.minimum(buffers.frames, buffers.trail_ends)]
+    x = operations.frame_input(codes, weights.table, weights.starts, text)
+    slots = buffers.lengths * made
+    for layer, keys, values in zip(weights.talker.layers, buffers.keys, buffers.values, strict=True):
+        x = _layer(operations, weights.talker, layer, x, angles, slots, keys, values)
+    buffers.last.copy_(torch.where(made[:, None], x, buffers.last))
+
+
+def predict_codes(
     operations: Operations,
     weights: FrameWeights,
     buffers: FrameBuffers,
@@ -69,7 +81,17 @@ def _predict(
     first: Tensor,
     counters: Tensor,
 ) -> Tensor:
-    """The sixteen codes, int64 ``[rows, 16]``, from the talker's normed hidden state and the first of them."""
+    """The sixteen codes of a frame, of which the code predictor chooses all but the first.
+
+    Args:
+        buffers: of whose predictor's caches all slots are written.
+        hidden: the talker's normed output ``[rows, hidden]``.
+        first: the first codes, int64 ``[rows]``.
+        counters: where the draws of the frame begin, int64 ``[rows]``.
+
+    Returns:
+        int64 ``[rows, 16]``.
+    """
     stack, last = weights.predictor, CODE_GROUPS - 1
     rules = _rules(buffers.predictor_rules, buffers.no_penalty, None, None)
     codes = first.new_empty(first.shape[0], CODE_GROUPS)
