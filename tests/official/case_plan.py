@@ -22,7 +22,7 @@ TEXTS = (
     "外面下雨了，记得带伞！",
     "这本书一共有三百二十页，我只看了一半。",
     "The train leaves at 9:45, so please don't be late.",
-    "She said: \"I'd rather stay at home.\" Nobody answered.",
+    'She said: "I\'d rather stay at home." Nobody answered.',
     "打开 WiFi 以后，用 Chrome 登录 GitHub，再点 Settings。",
     "Version 2.5 costs $19.99 (about 18 €), 20% less than before.",
     "  space before and after  ",

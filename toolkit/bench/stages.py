@@ -25,8 +25,8 @@ _NO_KERNELS = ("memcpy", "memset")
 
 _AS_ONE = "talker step and code predictor run as one: they cannot be told apart from outside"
 _APART = (
-    "a frame runs as one; the talker's layers and the predictor's fifteen codes were repeated by themselves, of one row "
-    "in the middle of its speech; the choice of the first code is in neither"
+    "a frame runs as one; the talker's layers and the predictor's fifteen codes were repeated by themselves, of one "
+    "row in the middle of its speech; the choice of the first code is in neither"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import torch
 from toolkit.bench.measuring import OnStep
 from toolkit.bench.models import open_speech
 from toolkit.bench.plan import BenchPlan
+from toolkit.bench.tune_calls import Shapes
+from toolkit.bench.tune_compile import PoolCompiler, Recipe, worker_count
 from toolkit.bench.tune_meter import CardMeter
-from toolkit.bench.tune_search import Meter, Outcome, apply, search, tasks_of
+from toolkit.bench.tune_search import Meter, Outcome, apply, search
+from toolkit.bench.tune_tasks import tasks_of
 from toolkit.errors import GpuUnavailable, UsageError
 from toolkit.synthesis.fast.kernel_shelf import (
     Tuning,
@@ -34,7 +38,7 @@ from toolkit.synthesis.talker import Talker
 
 __all__ = ["SCHEMA", "tune", "tune_talker"]
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def tune(plan: BenchPlan, on_step: OnStep = lambda _: None) -> dict[str, object]:
@@ -70,7 +74,10 @@ def tune(plan: BenchPlan, on_step: OnStep = lambda _: None) -> dict[str, object]
     key = tuning_key(talker.config, talker.dtype, device, triton)
     chained = shipped_tuning(key).chained
     with torch.cuda.device(device):
-        return tune_talker(talker, key, CardMeter(talker, chained), tuning_folder(), on_step)
+        recipe = Recipe.of_card(Shapes.of(talker.config), talker.dtype, chained)
+        with closing(PoolCompiler(recipe, worker_count(), on_step)) as compiler:
+            meter = CardMeter(talker, chained, compiler=compiler)
+            return tune_talker(talker, key, meter, tuning_folder(), on_step)
 
 
 def tune_talker(
@@ -78,7 +85,7 @@ def tune_talker(
 ) -> dict[str, object]:
     """Search, keep each outcome at once so that an interrupted search goes on where it stopped, and write the file."""
     start = shipped_tuning(key)
-    tasks = tasks_of(talker.config)
+    tasks = tasks_of(talker.config, talker.dtype.itemsize)
     progress = own_tuning_path(key, folder).with_suffix(".progress.json")
     done = _done(progress, key, start)
     if done:
@@ -96,10 +103,10 @@ def tune_talker(
         start.chained,
         can_chain(key.capability, key.triton),
         done=done,
-        on_task=lambda task: on_step(f"{task.name}, {task.per_frame} x a frame"),
+        on_task=lambda task: on_step(task.name),
         on_outcome=keep,
     )
-    sizes, chained = apply(outcomes, start.sizes, start.chained)
+    sizes, chained = apply(tasks, outcomes, start.sizes, start.chained)
     told = [outcome.to_json() for outcome in outcomes]
     path = write_tuning(key, sizes, chained, {"tasks": told}, folder)
     progress.unlink(missing_ok=True)

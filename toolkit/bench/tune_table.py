@@ -29,7 +29,10 @@ def table_of(document: Mapping[str, Any]) -> RenderableType:
             str(task["tried"]),
             str(len(task["refused"])),
         )
-    legend = "products: outputs x inputs x warps; attention: slots x warps x splits; frame: 1 where kernels overlap"
+    legend = (
+        "products: outputs x inputs x warps, of 32 rows outputs x inputs x splits x warps x stages; attention: slots x "
+        "warps x splits, of 32 rows programs, short slots x warps; choice: warps; frame: 1 where kernels overlap"
+    )
     return Group(head, table, Text(legend))
 
 
