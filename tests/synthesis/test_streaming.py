@@ -111,14 +111,19 @@ def test_errors_come_before_the_first_piece(speech: Speeches) -> None:
 
 
 def test_leaving_early_lets_go_of_the_caches(speech: Speeches) -> None:
+    def alive() -> set[int]:
+        gc.collect()
+        return {id(item) for item in gc.get_objects() if type(item) is FrameStream}
+
+    before = alive()  # other tests' fixtures may hold some
     stream = speech().stream(TEXT, max_frames=30, seed=1)
     next(stream)
+    assert len(alive() - before) == 1
     stream.close()
     with pytest.raises(StopIteration):
         next(stream)
     del stream
-    gc.collect()
-    assert not [item for item in gc.get_objects() if type(item) is FrameStream]
+    assert not alive() - before
 
 
 def test_the_callers_code_is_not_in_inference_mode(speech: Speeches) -> None:
