@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
@@ -77,7 +76,7 @@ def test_every_call_of_every_task_can_be_made_without_memory(recipe: Recipe, voi
     calls = TaskCalls(recipe.shapes, torch.device("meta"), torch.bfloat16)
     for task in tasks_of(voice.speech.model.config)[:-1]:
         assert calls.checks(task)
-    assert pickle.loads(pickle.dumps((recipe, tasks_of(voice.speech.model.config)))) == (
+    assert ForkingPickler.loads(ForkingPickler.dumps((recipe, tasks_of(voice.speech.model.config)))) == (
         recipe, tasks_of(voice.speech.model.config),
     )  # fmt: skip
 
