@@ -434,6 +434,41 @@ def choices_compile_without_a_card() -> None:
         )  # fmt: skip
 
 
+@compiled
+def kernels_compile_side_by_side_and_are_not_launched() -> None:
+    from triton.backends.compiler import GPUTarget
+    from triton.runtime import driver
+
+    from toolkit.bench.tune_compile import DescribedCard
+    from toolkit.synthesis.fast import triton_operations
+    from toolkit.synthesis.fast.compile_ahead import FRAME_KERNELS, compile_ahead
+
+    driver.set_active(DescribedCard(GPUTarget("cuda", 90, 32)))
+    operations = triton_operations.TritonOperations("meta", chained=True)
+    x, gain = torch.empty(1, 256, dtype=BRAIN, device="meta"), torch.empty(256, dtype=BRAIN, device="meta")
+    weights = [torch.empty(outputs, 256, dtype=BRAIN, device="meta") for outputs in (256, 512)]
+
+    def work() -> None:
+        for weight in weights:
+            operations.linear_residual(operations.norm_linear(x, gain, EPS, weights[0]), weights[0], x)
+            operations.norm_gate_up(x, gain, EPS, weight)
+
+    known = triton_operations.row_products
+    before = len(known.device_caches[0][0])
+    assert compile_ahead(work, FRAME_KERNELS, threads=2)
+    assert triton_operations.row_products is known
+    made = list(known.device_caches[0][0].values())[before:]
+    assert len(made) == 4, len(made)
+    assert all(kernel.asm["ptx"] for kernel in made)
+
+    def fails() -> None:
+        operations.norm(x, gain, EPS)
+        raise ValueError("in the middle")
+
+    assert not compile_ahead(fails, FRAME_KERNELS, threads=2)
+    assert triton_operations.row_products is known
+
+
 def main() -> int:
     """Run one kind of check; a JSON object of names and what went wrong, empty where nothing did, is the last line."""
     torch.set_num_threads(1)

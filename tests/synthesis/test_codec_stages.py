@@ -26,6 +26,8 @@ SIZES = [1, 2, 4, 8, 5]
 class OwnStages:
     """The decoder's own stages from outside, as kernels would stand there."""
 
+    kernels = ()
+
     def __init__(self, decoder: CodecDecoder, places: int, fault: Exception | None = None) -> None:
         self.decoder, self.places, self.fault, self.steps = decoder, places, fault, 0
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
@@ -21,16 +20,15 @@ from typing import Any
 
 import psutil
 import torch
-from torch import Tensor
 
 from toolkit.bench.tune_calls import Shapes, TaskCalls
 from toolkit.bench.tune_tasks import Sizes, Task
+from toolkit.synthesis.fast.compile_ahead import FRAME_KERNELS, compiled_only
 from toolkit.synthesis.fast.kernel_shelf import load_sizes, sizes_json
 from toolkit.synthesis.fast.kernel_sizes import KernelSizes
 
-__all__ = ["PoolCompiler", "Recipe", "compile_kernels", "worker_count"]
+__all__ = ["DescribedCard", "PoolCompiler", "Recipe", "compile_kernels", "worker_count"]
 
-_KERNELS = "toolkit.synthesis.fast.triton_operations"
 _WORKER_BYTES = 2**30
 """What a process with PyTorch and Triton takes at most."""
 _MOST_WORKERS = 32
@@ -123,10 +121,10 @@ def compile_kernels(
     Raises:
         Exception: whatever a compiler says of sizes that do not suit.
     """
-    module = import_module(_KERNELS) if kernels is None else kernels
+    module = import_module(FRAME_KERNELS) if kernels is None else kernels
     nowhere = torch.device("meta")
     placed, chained = task.placed(sizes, load_sizes(dict(base)), recipe.chained)
-    with torch.inference_mode(), _compiled_only(module):
+    with torch.inference_mode(), compiled_only(module):
         operations = module.TritonOperations(nowhere, placed, chained=chained)
         for call in TaskCalls(recipe.shapes, nowhere, recipe.dtype).checks(task):
             call(operations)
@@ -141,34 +139,7 @@ def _fault(recipe: Recipe, task: Task, sizes: Sizes, base: Mapping[str, object])
     return ""
 
 
-class _CompiledOnly:
-    """A kernel that compiles for arguments of the same types and sizes, and runs nothing."""
-
-    def __init__(self, kernel: Any) -> None:
-        self._kernel = kernel
-
-    def __getitem__(self, grid: tuple[int, ...]) -> Callable[..., None]:
-        def compiled(*arguments: object, **options: object) -> None:
-            types = (given.dtype if isinstance(given, Tensor) else given for given in arguments)
-            self._kernel.warmup(*types, grid=grid, **options)
-
-        return compiled
-
-
-@contextmanager
-def _compiled_only(module: ModuleType) -> Iterator[None]:
-    """The kernels of a module are compiled and not launched inside."""
-    found = {name: value for name, value in vars(module).items() if hasattr(value, "warmup")}
-    try:
-        for name, kernel in found.items():
-            setattr(module, name, _CompiledOnly(kernel))
-        yield
-    finally:
-        for name, kernel in found.items():
-            setattr(module, name, kernel)
-
-
-class _DescribedCard:
+class DescribedCard:
     """In place of Triton's driver: it knows what to compile for, and opens no card."""
 
     def __init__(self, target: object) -> None:
@@ -194,4 +165,4 @@ def _begin(target: object) -> None:
     """Once a process. Ctrl-C goes to all of them, and is the tuner's affair."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    import_module("triton").runtime.driver.set_active(_DescribedCard(target))
+    import_module("triton").runtime.driver.set_active(DescribedCard(target))

@@ -66,9 +66,11 @@ class WaveformStages(Protocol):
 
     Attributes:
         places: how many of the history's tensors, the last ones, belong to these stages.
+        kernels: names of the modules whose kernels they launch.
     """
 
     places: int
+    kernels: tuple[str, ...]
 
     def step_in_place(self, x: Tensor, history: Sequence[Tensor]) -> Tensor:
         """Columns ``[batch, time, latent]`` to samples ``[batch, time * 480]``, float32 in [-1, 1]; the ``places``

@@ -91,7 +91,10 @@ class CodecBlocks:
     Attributes:
         places: how many tensors of a history these stages have.
         dtype: of the history and of what convolutions read: float32, or bfloat16 for products in bfloat16.
+        kernels: names of the modules that launch them.
     """
+
+    kernels = (__name__,)
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ from torch import Tensor
 from toolkit.synthesis.codec_config import QUANTIZERS, SAMPLES_PER_FRAME
 from toolkit.synthesis.codec_decoder import CodecDecoder, DecoderState, WaveformStages
 from toolkit.synthesis.fast.capture import Recorder
+from toolkit.synthesis.fast.compile_ahead import compile_ahead
 
 __all__ = ["CODEC_ROWS", "MOST_STEPS", "STEP_FRAMES", "RecordedStep", "RecordedSteps", "piece_sizes", "rows_run"]
 
@@ -119,4 +120,6 @@ class RecordedSteps:
         def work() -> None:
             decoder.step_in_place(codes, state, samples, stages)
 
+        if stages is not None:
+            compile_ahead(work, *stages.kernels)
         return RecordedStep(codes, samples, state, self._recorder.record(work))
