@@ -94,7 +94,7 @@ class CodecBlocks:
         kernels: names of the modules that launch them.
     """
 
-    kernels = (__name__,)
+    kernels: tuple[str, ...] = (__name__,)
 
     def __init__(
         self,

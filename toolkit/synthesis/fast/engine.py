@@ -13,7 +13,7 @@ from torch import Tensor
 from toolkit.errors import ToolkitFault
 from toolkit.synthesis.fast.admission import LONGEST_RECORDED, MOST_RECORDED, Admission
 from toolkit.synthesis.fast.capture import EagerRecorder, GraphRecorder, Recorder, bucket_of, buckets_of
-from toolkit.synthesis.fast.compile_ahead import FRAME_KERNELS, compile_ahead
+from toolkit.synthesis.fast.compile_ahead import compile_ahead
 from toolkit.synthesis.fast.frame import run_frame
 from toolkit.synthesis.fast.mailbox import CudaMailbox, HostMailbox, Mailbox, Report
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
@@ -203,7 +203,7 @@ class Engine:
         if self.path.value != TRITON_GRAPH:
             return work
         try:
-            compile_ahead(work, FRAME_KERNELS)
+            compile_ahead(work, *self._operations.kernels)
             work()
         except Exception as error:
             if is_out_of_memory(error):

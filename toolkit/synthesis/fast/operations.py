@@ -68,7 +68,13 @@ class ChoiceRules:
 
 
 class Operations(Protocol):
-    """One step's arithmetic for ``M`` rows. Tensors are contiguous, all of one dtype unless it is named."""
+    """One step's arithmetic for ``M`` rows. Tensors are contiguous, all of one dtype unless it is named.
+
+    Attributes:
+        kernels: names of the modules whose Triton kernels it launches.
+    """
+
+    kernels: tuple[str, ...]
 
     def norm(self, x: Tensor, gain: Tensor, eps: float) -> Tensor:
         """``layers.rms_norm`` of ``[M, K]``."""
@@ -155,6 +161,8 @@ class Operations(Protocol):
 
 class PlainOperations:
     """Plain PyTorch, on any device."""
+
+    kernels: tuple[str, ...] = ()
 
     def norm(self, x: Tensor, gain: Tensor, eps: float) -> Tensor:
         """See :class:`Operations`."""

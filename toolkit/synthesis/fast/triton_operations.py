@@ -36,6 +36,8 @@ class TritonOperations:
     Programs that share a sum count their arrivals in memory of this object, so that two streams need two objects.
     """
 
+    kernels: tuple[str, ...] = (__name__,)
+
     def __init__(self, device: torch.device | str, sizes: KernelSizes | None = None, *, chained: bool = False) -> None:
         """Start with the block sizes of a card.
 
