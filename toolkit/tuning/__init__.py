@@ -1,0 +1,24 @@
+"""Lints style instructions, reads what they ask for in numbers, and tells whether an effect is more than chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from toolkit.tuning.statistics import EffectTest, Judgement, judge_effect
+
+__all__ = ["EffectTest", "Judgement", "judge_effect"]
+
+_HOMES = {"EffectTest": "statistics", "Judgement": "statistics", "judge_effect": "statistics"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
