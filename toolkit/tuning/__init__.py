@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from toolkit.tuning.effects import Effects, parse_effects
     from toolkit.tuning.statistics import EffectTest, Judgement, judge_effect
 
-__all__ = ["EffectTest", "Judgement", "judge_effect"]
+__all__ = ["EffectTest", "Effects", "Judgement", "judge_effect", "parse_effects"]
 
-_HOMES = {"EffectTest": "statistics", "Judgement": "statistics", "judge_effect": "statistics"}
+_HOMES = {
+    "EffectTest": "statistics",
+    "Effects": "effects",
+    "Judgement": "statistics",
+    "judge_effect": "statistics",
+    "parse_effects": "effects",
+}
 
 
 def __getattr__(name: str) -> object:

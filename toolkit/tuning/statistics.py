@@ -199,7 +199,7 @@ def _signs(count: int, seed: int) -> NDArray[np.float64]:
     else:
         bits = np.random.default_rng(seed).integers(0, 2, (DRAWN_FLIPS + 1, count))
         bits[0] = 0
-    return 1.0 - 2.0 * bits
+    return np.asarray(1.0 - 2.0 * bits, np.float64)
 
 
 def _scores(differences: NDArray[np.float64], signs: NDArray[np.float64]) -> NDArray[np.float64]:
