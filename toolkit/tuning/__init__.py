@@ -6,14 +6,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from toolkit.tuning.effects import Effects, parse_effects
+    from toolkit.tuning.linting import Finding, Lint, lint_instruction
     from toolkit.tuning.statistics import EffectTest, Judgement, judge_effect
 
-__all__ = ["EffectTest", "Effects", "Judgement", "judge_effect", "parse_effects"]
+__all__ = [
+    "EffectTest",
+    "Effects",
+    "Finding",
+    "Judgement",
+    "Lint",
+    "judge_effect",
+    "lint_instruction",
+    "parse_effects",
+]
 
 _HOMES = {
     "EffectTest": "statistics",
     "Effects": "effects",
+    "Finding": "linting",
     "Judgement": "statistics",
+    "Lint": "linting",
+    "lint_instruction": "linting",
     "judge_effect": "statistics",
     "parse_effects": "effects",
 }
