@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_the_list_of_200_is_read_right() -> None:
         ("don't speak so fast", {"rate": 0.8}),
         ("without pauses", {"pause_s": 0.08}),
         ("angry, but 20% slower", {"rate": 0.8, "pitch_st": 2.0, "spread": 1.4, "level_db": 5.0}),
+        ("30% too loud", {"level_db": 20 * math.log10(0.7)}),
+        ("a third faster", {"rate": 4 / 3}),
+        ("放慢到平时的80%", {"rate": 0.8}),
+        ("a perfect fifth lower", {"pitch_st": -7.0}),
+        ("大三度，升高", {}),
+        ("pause two tenths of a second", {"pause_s": 0.2}),
+        ("speed: 1.3", {"rate": 1.3}),
+        ("less rapidly", {"rate": 0.8}),
         ("not whispering", {}),
         ("3 semitones", {}),
         ("0% of the speed", {}),
@@ -66,6 +75,20 @@ def test_what_was_said_as_a_number_is_known() -> None:
 def test_an_empty_or_endless_instruction_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="the instruction"):
         parse_effects(text)
+
+
+def test_reading_takes_linear_time() -> None:
+    for text in (
+        "速度" + "为" * 1_990,
+        "speed " + "to " * 600,
+        "point " * 300,
+        "一" * 2_000,
+        "1" * 2_000,
+        "非常" * 1_000,
+    ):
+        begun = time.process_time()
+        parse_effects(text)
+        assert time.process_time() - begun < 1.0, text[:10]
 
 
 def test_folding_keeps_every_place() -> None:

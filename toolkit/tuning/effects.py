@@ -211,7 +211,8 @@ def _numbered(quantity: Quantity, tokens: tuple[Token, ...]) -> Mention | None:
 
 def _factor(quantity: Quantity, side: int) -> float:
     if quantity.unit == "percent":
-        return 1 + side * quantity.value / 100 if side else quantity.value / 100
+        absolute = quantity.is_target or not side
+        return quantity.value / 100 if absolute else 1 + side * quantity.value / 100
     if quantity.value == 1 and side:
         return 2.0 if side > 0 else 0.5  # "once as fast again", which is what 快一倍 says
     return 1 / quantity.value if side < 0 and quantity.value > 1 else quantity.value
@@ -228,22 +229,25 @@ def _field_and_side(quantity: Quantity, tokens: tuple[Token, ...]) -> tuple[str,
             side = side or (1 if token.value == _PAIRS[effect.field][0] else -1)
         elif token.kind == "noun":
             name = name or _FIELD_OF_NOUN[token.value]
-        elif token.kind.endswith("direction"):
+        elif token.kind.endswith("direction") or token.kind == "lessening":
             side = side or (1 if token.value == "up" else -1)
             fallback = fallback or {"pitch_direction": "pitch_st", "level_direction": "level_db"}.get(token.kind, "")
+    if any(token.kind == "complaint" for token in tokens):
+        side = -side  # "30 % too loud"
     return name or fallback or "rate", side
 
 
 def _worded(tokens: tuple[Token, ...]) -> list[Mention]:
     degree = next((token.value for token in tokens if token.kind == "vague"), "plain")
-    denied = sum(token.kind == "negation" for token in tokens) % 2 == 1
+    denied = any(token.kind in ("negation", "complaint", "lessening") for token in tokens)
     effects = [token for token in tokens if token.kind == "effect"]
     if effects:
         found = [_mention(token.value, degree, denied, token) for token in effects]
         return [mention for mention in found if mention is not None]
     noun = next((token for token in tokens if token.kind == "noun"), None)
-    direction = next((token for token in tokens if token.kind.endswith("direction")), None)
-    if noun is None and (direction is None or direction.kind == "direction"):
+    denied = any(token.kind in ("negation", "complaint") for token in tokens)
+    direction = next((token for token in tokens if token.kind.endswith("direction") or token.kind == "lessening"), None)
+    if noun is None and (direction is None or direction.kind in ("direction", "lessening")):
         return []
     fallback = "level_db" if direction is not None and direction.kind == "level_direction" else "pitch_st"
     name = _FIELD_OF_NOUN[noun.value] if noun is not None else fallback

@@ -55,6 +55,8 @@ class Vocabulary(_Strict):
     level_directions: dict[Side, list[str]]
     vague: dict[Literal["slight", "very"], list[str]]
     negations: list[str]
+    lessening: list[str]
+    complaints: list[str]
     joins: list[str]
     unsaid: list[str]
     moods: list[Mood]
@@ -98,6 +100,8 @@ def _index() -> tuple[re.Pattern[str], dict[str, tuple[str, str]]]:
     parts: list[tuple[str, str, list[str]]] = [
         ("join", "", table.joins),
         ("negation", "", table.negations),
+        ("lessening", "down", table.lessening),
+        ("complaint", "", table.complaints),
         ("unsaid", "", table.unsaid),
         *(("noun", name, words) for name, words in table.nouns.items()),
         *(("direction", side, words) for side, words in table.directions.items()),
