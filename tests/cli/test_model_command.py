@@ -50,7 +50,9 @@ def test_a_demo_model_says_that_it_speaks_noise(run: Run, tmp_path: Path) -> Non
     ("options", "told"),
     [(["--kind", "talking"], "kind must be one of"), (["--size", "7B"], "size must be one"), ([], "is not an empty")],
 )
-def test_a_demo_model_that_cannot_be_made_is_one_line(run: Run, tmp_path: Path, options: list[str], told: str) -> None:
+def test_a_demo_model_that_cannot_be_made_is_one_line(
+    run: Run, tmp_path: Path, options: list[str], told: str
+) -> None:
     folder = tmp_path / "m"
     if not options:
         folder.mkdir()
@@ -96,7 +98,9 @@ def test_a_model_that_is_not_here_is_one_line(run: Run) -> None:
     assert "there is no such folder, and it names no model; known: Qwen/" in ran.line
 
 
-def test_a_model_is_downloaded_at_its_pinned_revision(run: Run, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_is_downloaded_at_its_pinned_revision(
+    run: Run, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[object] = []
 
     def download(name: str, revision: str, **options: object) -> str:

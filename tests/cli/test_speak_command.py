@@ -143,7 +143,9 @@ def test_the_same_seed_gives_the_same_file(run: Run, models: dict[str, Path], tm
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
 
 
-def test_lines_of_a_pipe_become_files_named_by_their_numbers(run: Run, models: dict[str, Path], tmp_path: Path) -> None:
+def test_lines_of_a_pipe_become_files_named_by_their_numbers(
+    run: Run, models: dict[str, Path], tmp_path: Path
+) -> None:
     lines = "The first line.\n\nThe third line.\r\n".encode("utf-8-sig")
     ran = run("speak", "--model", models["custom"], "-o", f"{tmp_path}/out/", "--seed", 1, "--json", stdin=lines)
     assert ran.code == 0

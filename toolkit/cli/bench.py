@@ -58,7 +58,9 @@ def bench(
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="What to say.")] = None,
     against: Annotated[
         str | None,
-        typer.Option("--against", metavar="LIST", help="Also measure, where installed: faster-qwen3-tts, qwen-tts."),
+        typer.Option(
+            "--against", metavar="LIST", help="Also measure, where installed: faster-qwen3-tts, qwen-tts."
+        ),
     ] = None,
     peer_python: Annotated[
         Path | None,

@@ -109,7 +109,9 @@ def speak(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="With a folder: leave finished files as they are, go on after them.")
     ] = False,
-    audio_format: Annotated[str, typer.Option("--format", help="With a folder: wav, flac or ogg.")] = "wav",
+    audio_format: Annotated[
+        str, typer.Option("--format", help="With a folder: wav, flac or ogg.")
+    ] = "wav",
     revision: Annotated[str | None, typer.Option("--revision", help="Another revision than the pinned one.")] = None,
     source: Annotated[str, typer.Option("--source", help="hf, or modelscope.")] = "hf",
     as_json: JsonOption = False,
