@@ -97,6 +97,7 @@ def test_every_room_has_its_floor() -> None:
         "toolkit.doctor",
         "toolkit.probe",
         "toolkit.acoustics",
+        "toolkit.tuning",
         "toolkit.errors",
         "troubleshoot",
     } <= rooms
@@ -125,7 +126,11 @@ def test_heavy_packages_are_imported_only_inside_functions(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["toolkit", "toolkit.doctor", "toolkit.probe", "toolkit.errors", "troubleshoot", "toolkit.cli.main"]
+    "name",
+    [
+        *("toolkit", "toolkit.doctor", "toolkit.probe", "toolkit.errors", "troubleshoot", "toolkit.cli.main"),
+        "toolkit.tuning",
+    ],
 )
 def test_importing_a_room_loads_nothing_heavy(name: str) -> None:
     program = f"import sys, {name}; print([heavy for heavy in {HEAVY!r} if heavy in sys.modules])"

@@ -14,7 +14,7 @@ import toolkit
 
 # Scripts that run inside a foreign interpreter, and the two ways to start the command line.
 PROGRAMS = ("toolkit.probe.scripts", "toolkit.cli.__main__")
-NEEDS_TORCH = ("toolkit.synthesis", "toolkit.bench", "toolkit.tuning")
+NEEDS_TORCH = ("toolkit.synthesis", "toolkit.bench")
 
 
 @cache
@@ -93,7 +93,9 @@ def test_the_front_door() -> None:
         toolkit.nonsense  # noqa: B018
 
 
-@pytest.mark.parametrize("package", ["toolkit.doctor", "toolkit.probe", "toolkit.acoustics", "toolkit.errors"])
+@pytest.mark.parametrize(
+    "package", ["toolkit.doctor", "toolkit.probe", "toolkit.acoustics", "toolkit.tuning", "toolkit.errors"]
+)
 def test_each_rooms_public_names_resolve(package: str) -> None:
     room = importlib.import_module(package)
     for name in room.__all__:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-import sys
-import traceback
 from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import torch
-from kernel_checks import Draw, cards, compile_kernel
+from kernel_checks import Draw, cards, compile_kernel, run_checks
 from torch import Tensor, nn
 
 from toolkit.errors import QwenAudioError, ToolkitFault, UsageError
@@ -328,19 +325,5 @@ def exact_products_and_the_last_convolution_compile() -> None:
     assert made.asm["ptx"].count(".v4.b32") >= 3 * 7
 
 
-def main() -> int:
-    """See :func:`kernel_checks.main`."""
-    torch.set_num_threads(1)
-    found = {}
-    for name, check in (INTERPRETED if sys.argv[1] == "interpreted" else COMPILED).items():
-        try:
-            check()
-            found[name] = ""
-        except Exception:  # noqa: BLE001 - a check that crashes must not hide what the others find
-            found[name] = traceback.format_exc()
-    print(json.dumps(found))
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_checks(INTERPRETED, COMPILED))

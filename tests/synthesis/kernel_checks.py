@@ -469,11 +469,11 @@ def kernels_compile_side_by_side_and_are_not_launched() -> None:
     assert triton_operations.row_products is known
 
 
-def main() -> int:
+def run_checks(interpreted: dict[str, Callable[[], None]], compiled: dict[str, Callable[[], None]]) -> int:
     """Run one kind of check; a JSON object of names and what went wrong, empty where nothing did, is the last line."""
     torch.set_num_threads(1)
     found = {}
-    for name, check in (INTERPRETED if sys.argv[1] == "interpreted" else COMPILED).items():
+    for name, check in (interpreted if sys.argv[1] == "interpreted" else compiled).items():
         try:
             check()
             found[name] = ""
@@ -484,4 +484,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run_checks(INTERPRETED, COMPILED))

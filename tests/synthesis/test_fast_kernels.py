@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import kernel_checks
 import pytest
+from kernel_children import Outcome, needs_triton, outcomes
 
 ROOT = Path(__file__).parents[2]
-Outcome = Callable[[str], dict[str, str]]
 
 
 @pytest.fixture(scope="session")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """Kind of check -> name and what went wrong, found by a child: Triton picks the interpreter when it is imported."""
-
-    @cache
-    def run(kind: str) -> dict[str, str]:
-        cache_dir = tmp_path_factory.mktemp("compiled")
-        environment = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
-            "TRITON_CACHE_DIR": str(cache_dir),
-            "TRITON_INTERPRET": "1" if kind == "interpreted" else "0",
-        }
-        child = subprocess.run(
-            [sys.executable, str(Path(__file__).with_name("kernel_checks.py")), kind],
-            env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        assert child.returncode == 0, child.stderr
-        found: dict[str, str] = json.loads(child.stdout.splitlines()[-1])
-        return found
-
-    return run
-
-
-needs_triton = pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
+    return outcomes("kernel_checks.py", tmp_path_factory)
 
 
 @needs_triton
