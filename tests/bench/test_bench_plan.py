@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.bench.plan import LONG_TEXT, TEXT, BenchPlan, canonical_json, config_hash, names_of, numbers_of
+from toolkit.bench.plan import LONG_TEXT, PEERS, TEXT, BenchPlan, canonical_json, config_hash, names_of, numbers_of
 from toolkit.errors import UsageError
 from toolkit.synthesis.pocket_voice import POCKET_TEXT_LENGTH
 from toolkit.synthesis.splitting import split_text
@@ -34,7 +35,17 @@ ROOT = Path(__file__).parents[2]
         ({"repeats": 0}, "--repeat must be"),
         ({"repeats": True}, "--repeat must be"),
         ({"against": ("vllm",)}, "--against knows faster-qwen3-tts and qwen-tts, not 'vllm'"),
-        ({"peer_python": "python"}, "it goes with --against"),
+        ({"peer_python": ("python",)}, "it goes with --against"),
+        (
+            {"against": ("qwen-tts",), "peer_python": ("qwen_tts=p",)},
+            "'qwen_tts' is none of those that --against names",
+        ),
+        (
+            {"against": ("qwen-tts",), "peer_python": ("p", "q")},
+            "two interpreters for all peers without one of their own",
+        ),
+        ({"against": ("qwen-tts",), "peer_python": ("qwen-tts=p", "QWEN-TTS=q")}, "two interpreters for qwen-tts"),
+        ({"against": ("qwen-tts",), "peer_python": ("qwen-tts=",)}, "takes PATH or NAME=PATH, not 'qwen-tts='"),
         ({"text": "  "}, "--text is empty"),
     ],
 )
@@ -54,6 +65,16 @@ def test_lists_of_numbers_are_strict(text: str) -> None:
 def test_lists_are_read() -> None:
     assert numbers_of("1, 8,32", "--batch") == (1, 8, 32)
     assert names_of("BF16, fp32", "--precision") == ("bf16", "fp32")
+
+
+def test_a_peer_has_its_own_interpreter_or_that_of_all() -> None:
+    plan = BenchPlan(against=PEERS, peer_python=("qwen-tts=/o/python", "/a=b/python"))
+    assert (plan.peer_interpreter("qwen-tts"), plan.peer_interpreter("faster-qwen3-tts")) == (
+        "/o/python",
+        "/a=b/python",
+    )
+    assert BenchPlan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
+    assert BenchPlan(against=PEERS).peer_interpreter("qwen-tts") is None
 
 
 def test_the_device_settles_what_is_left_open() -> None:

@@ -97,7 +97,7 @@ def test_a_peer_that_dies_is_an_answer(pocket_plan: BenchPlan, install: Callable
 
 
 def test_an_interpreter_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
-    plan = BenchPlan(size="tiny", against=("qwen-tts",), peer_python=str(tmp_path / "python")).settled("cpu")
+    plan = BenchPlan(size="tiny", against=("qwen-tts",), peer_python=(str(tmp_path / "python"),)).settled("cpu")
     found = measure_peers(plan, "float32", "cpu")["qwen-tts"]
     assert found["state"] == "not-here"
     assert "could not be started" in str(found["reason"])
@@ -105,14 +105,17 @@ def test_an_interpreter_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
 
 def test_a_peer_gets_our_shapes_text_and_frames() -> None:
     asked: list[dict[str, Any]] = []
+    interpreters: list[str] = []
 
     def run(words: list[str], **options: Any) -> ChildOutcome:
-        assert words == ["other-python", str(PEER_SCRIPT)]
+        assert words[1:] == [str(PEER_SCRIPT)]
+        interpreters.append(words[0])
         asked.append(json.loads(options["input"]))
         return ChildOutcome("ok", 0, None, '{"state": "measured"}\n', (), 1.0)
 
-    plan = BenchPlan(size="1b7", against=PEERS, peer_python="other-python").settled("cuda")
+    plan = BenchPlan(size="1b7", against=PEERS, peer_python=("all/python", "qwen-tts=~/python")).settled("cuda")
     assert measure_peers(plan, "bfloat16", "cuda:0", run=run) == {name: {"state": "measured"} for name in PEERS}
+    assert interpreters == ["all/python", str(Path("~/python").expanduser())]
     faster, official = asked
     assert (faster["frames"], official["frames"]) == (333, 60)
     assert (faster["batches"], official["batches"]) == ([], [8, 32])

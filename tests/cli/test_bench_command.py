@@ -77,12 +77,14 @@ def test_the_options_arrive(run: Run, measured: dict[str, Any], tmp_path: Path) 
     ran = run(
         "bench", "--size", "1B7", "--precision", "bf16,fp16", "--frames", 100, "--batch", "1,8,32", "--chunk", "1,8",
         "--repeat", 50, "--text", "你好。", "--device", "cuda:1", "--against", "qwen-tts", "--peer-python", "p/python",
+        "--peer-python", "qwen-tts=o/python",
         "--seed", 7, "--path", "plain",
     )  # fmt: skip
     assert ran.code == 0
     assert measured["plan"] == BenchPlan(
         size="1b7", precisions=("bfloat16", "float16"), frames=100, batches=(1, 8, 32), chunks=(1, 8), repeats=50,
-        text="你好。", device="cuda:1", against=("qwen-tts",), peer_python="p/python", seed=7, path="plain",
+        text="你好。", device="cuda:1", against=("qwen-tts",), peer_python=("p/python", "qwen-tts=o/python"),
+        seed=7, path="plain",
     )  # fmt: skip
     assert "a step\n" in ran.err
 

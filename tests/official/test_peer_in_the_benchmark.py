@@ -19,7 +19,7 @@ def test_the_official_package_makes_the_frames_that_are_asked_for(pytestconfig: 
         repeats=1,
         batches=(1, 2),
         against=("qwen-tts",),
-        peer_python=pytestconfig.getoption("official"),
+        peer_python=(pytestconfig.getoption("official"),),
     ).settled("cpu")
     found: Any = measure_peers(plan, "float32", "cpu")["qwen-tts"]
     assert found["state"] == "measured", found

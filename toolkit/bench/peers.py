@@ -54,7 +54,7 @@ def measure_peers(
             on_peer(name)
         request = peer_request(plan, name, precision, device)
         outcome = run(
-            [plan.peer_python or sys.executable, str(PEER_SCRIPT)],
+            [plan.peer_interpreter(name) or sys.executable, str(PEER_SCRIPT)],
             deadline_s=_DEADLINE_S,
             env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
             input=json.dumps(request).encode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
@@ -72,7 +73,8 @@ class BenchPlan:
         repeats: calls that are timed, and among which the first failure is looked for.
         text: what is said; :data:`TEXT` unless given.
         against: peers, of :data:`PEERS`.
-        peer_python: interpreter in which the peers are installed; this one unless given.
+        peer_python: interpreters in which the peers are installed: ``NAME=PATH`` for one peer, a bare path for all that
+            have none of their own; this one unless given.
         cold: also start a process afresh and wait for its first sound.
         seed: of weights and draws.
     """
@@ -87,7 +89,7 @@ class BenchPlan:
     repeats: int | None = None
     text: str | None = None
     against: tuple[str, ...] = ()
-    peer_python: str | None = None
+    peer_python: tuple[str, ...] = ()
     quick: bool = False
     cold: bool | None = None
     seed: int = 1
@@ -118,8 +120,9 @@ class BenchPlan:
         if unknown:
             raise UsageError(f"--against knows {' and '.join(PEERS)}, not {', '.join(map(repr, unknown))}")
         _require_distinct("--against", self.against)
-        if self.peer_python is not None and not self.against:
+        if self.peer_python and not self.against:
             raise UsageError("--peer-python names where the peers are installed; it goes with --against")
+        _check_interpreters(self.peer_python, self.against)
         if self.text is not None and not self.text.strip():
             raise UsageError("--text is empty; leave it out for the standard text")
 
@@ -132,6 +135,12 @@ class BenchPlan:
     def spoken_text(self) -> str:
         """What is said."""
         return TEXT if self.text is None else self.text
+
+    def peer_interpreter(self, name: str) -> str | None:
+        """The interpreter of a peer; None: this one."""
+        found = dict(map(_interpreter, self.peer_python))
+        path = found.get(name, found.get(None))
+        return None if path is None else os.path.expanduser(path)
 
     def settled(self, device_type: str) -> BenchPlan:
         """Every None filled in: on a card the large model with random weights, on a CPU the pocket voice."""
@@ -188,6 +197,27 @@ def canonical_json(values: Mapping[str, object]) -> str:
 def config_hash(values: Mapping[str, object]) -> str:
     """SHA-256 of the canonical JSON, as 64 hexadecimal digits. Equal for equal settings on any machine."""
     return hashlib.sha256(canonical_json(values).encode("utf-8")).hexdigest()
+
+
+def _check_interpreters(given: tuple[str, ...], against: tuple[str, ...]) -> None:
+    owners = [_interpreter(each)[0] for each in given]
+    for each, owner in zip(given, owners, strict=True):
+        if owner is not None and owner not in against:
+            raise UsageError(f"--peer-python {each}: {owner!r} is none of those that --against names")
+        if owners.count(owner) > 1:
+            raise UsageError(
+                f"--peer-python names two interpreters for {owner or 'all peers without one of their own'}"
+            )
+
+
+def _interpreter(given: str) -> tuple[str | None, str]:
+    """Peer and path of ``NAME=PATH``; no peer with a bare path, which may have a "=" behind its first separator."""
+    name, equals, path = given.partition("=")
+    if not equals or "/" in name or "\\" in name:
+        name, path = "", given
+    if not path:
+        raise UsageError(f"--peer-python takes PATH or NAME=PATH, not {given!r}")
+    return name.lower() or None, path
 
 
 def _precision(name: str) -> str:

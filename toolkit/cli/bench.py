@@ -58,13 +58,16 @@ def bench(
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT", help="What to say.")] = None,
     against: Annotated[
         str | None,
-        typer.Option(
-            "--against", metavar="LIST", help="Also measure, where installed: faster-qwen3-tts, qwen-tts."
-        ),
+        typer.Option("--against", metavar="LIST", help="Also measure, where installed: faster-qwen3-tts, qwen-tts."),
     ] = None,
     peer_python: Annotated[
-        Path | None,
-        typer.Option("--peer-python", metavar="PATH", help="Interpreter that has the peers. Default: this one."),
+        list[str] | None,
+        typer.Option(
+            "--peer-python",
+            metavar="[NAME=]PATH",
+            help="Interpreter that has the peers, or the one of that name; may be given several times. Default: this "
+            "one.",
+        ),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of random weights and of draws.")] = 1,
     tune: Annotated[
@@ -115,7 +118,7 @@ def bench(
         repeats=repeat,
         text=text,
         against=() if against is None else names_of(against, "--against"),
-        peer_python=None if peer_python is None else str(peer_python),
+        peer_python=tuple(peer_python or ()),
         quick=quick,
         seed=seed,
         path=path.lower(),
