@@ -55,6 +55,14 @@ def test_a_real_process_reads_its_standard_input_and_prints_json() -> None:
     assert ran.json["findings"][0]["rule"] == "cpu-only-torch-wheel"
 
 
+@pytest.mark.parametrize("module", ["toolkit.cli", "toolkit.cli.main"])
+def test_either_module_is_the_command_line(module: str) -> None:
+    words = [sys.executable, "-m", module, "rules", "show", "none-such"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "none-such" in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_error() -> None:
     with subprocess.Popen(
         command_line("rules", "list"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT

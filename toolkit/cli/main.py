@@ -60,3 +60,7 @@ def main() -> None:
 def _run() -> int:
     code = app(prog_name="qwen-audio", standalone_mode=False)
     return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()

@@ -10,11 +10,12 @@ from typing import Literal
 import torch
 
 from toolkit.errors import BadModelFolder, GpuUnavailable, OutOfMemory, UsageError
-from toolkit.synthesis.codec_config import CodecConfig
+from toolkit.synthesis.codec_config import CodecConfig, CodecDecoderConfig
 from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_encoder import CodecEncoder
 from toolkit.synthesis.config import ModelConfig
-from toolkit.synthesis.fast.footprint import footprint
+from toolkit.synthesis.fast.codec_steps import longest_step
+from toolkit.synthesis.fast.footprint import codec_footprint, footprint
 from toolkit.synthesis.fast.path import FAST, AskedPath, choose_backend, choose_path, triton_version
 from toolkit.synthesis.fast.state import StateSize
 from toolkit.synthesis.hub import FoundModel
@@ -161,6 +162,8 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
     usable = limit or (memory.total_bytes() if device.type == "cuda" else None)
     text_table = choose_text_table_device(options.text_embedding_on_cpu, device.type, usable)
 
+    fast = path.value == FAST
+
     def plan(codec_dtype: str) -> MemoryPlan:
         return plan_memory(
             model_file.tensors,
@@ -171,9 +174,11 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
             codec_dtype=_torch_dtype(codec_dtype),
             text_table_on_device=text_table.value == device.type,
             positions=_positions(options.max_text_length),
-            workload=Workload(options.audio_chunk_size),
+            workload=_workload(options, device.type, fast=fast),
             on_card=device.type == "cuda",
-            static=_static_lines(config, options, dtype.value, device.type) if path.value == FAST else None,
+            static=_static_lines(config, codec_config.decoder, options, dtype.value, codec_dtype, device.type)
+            if fast
+            else None,
         )
 
     codec_dtype = choose_codec_dtype(
@@ -200,7 +205,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
             dtype=_torch_dtype(dtype.value),
             predictor_dtype=_torch_dtype(choose_predictor_dtype(dtype.value).value),
             text_table_device="cpu" if text_table.value == "cpu" else device,
-            pack=path.value != FAST,
+            pack=not fast,
             file=model_file,
         )
     except (RuntimeError, MemoryError) as error:
@@ -254,9 +259,9 @@ def describe_model(found: FoundModel) -> dict[str, object]:
             codec_dtype=torch.float32,
             text_table_on_device=True,
             positions=_positions(characters),
-            workload=Workload(LoadOptions().audio_chunk_size),
+            workload=_workload(LoadOptions(), "cuda", fast=fast),
             on_card=True,
-            static=_static_lines(config, LoadOptions(), name, "cuda") if fast else None,
+            static=_static_lines(config, codec.decoder, LoadOptions(), name, "float32", "cuda") if fast else None,
         ).total_bytes
         for name in ("bfloat16", "float32")
     }
@@ -280,16 +285,28 @@ def _positions(max_text_length: int) -> int:
     return _TEMPLATE_POSITIONS + max_text_length + longest_part_frames(max_text_length)
 
 
-def _static_lines(config: ModelConfig, options: LoadOptions, dtype: str, device: str) -> tuple[MemoryLine, ...]:
+def _workload(options: LoadOptions, device: str, *, fast: bool) -> Workload:
+    """What is decoded at once of one text: on the fast path a step, since a card records the codec in short ones."""
+    if fast and device == "cuda":
+        return Workload(longest_step(1, options.audio_chunk_size))
+    return Workload(options.audio_chunk_size)
+
+
+def _static_lines(
+    config: ModelConfig, codec: CodecDecoderConfig, options: LoadOptions, dtype: str, codec_dtype: str, device: str
+) -> tuple[MemoryLine, ...]:
     """What the fast path sets aside for one part of the longest text."""
     text = options.max_text_length
-    return footprint(
+    frames = footprint(
         config,
         StateSize(1, _positions(text), _TEMPLATE_POSITIONS + text).rounded(),
         _torch_dtype(dtype),
         _torch_dtype(choose_predictor_dtype(dtype).value),
         on_card=device == "cuda",
     )
+    if device != "cuda":
+        return frames
+    return (*frames, *codec_footprint(codec, 1, options.audio_chunk_size, _torch_dtype(codec_dtype)))
 
 
 def _torch_dtype(name: str) -> torch.dtype:

@@ -169,9 +169,10 @@ def plan_memory(
     Args:
         model, codec: tensors of the two files of weights.
         positions: longest prompt and speech of one row together.
+        workload: what is decoded at once; where the codec runs in recorded steps, the longest of these.
         on_card: a card also holds CUDA's context.
         static: buffers of the fast path, in place of a cache that grows with the speech; see
-            :func:`toolkit.synthesis.fast.footprint.footprint`.
+            :mod:`toolkit.synthesis.fast.footprint`.
     """
     predictor_dtype = torch.float32 if dtype == torch.float16 else dtype
     counts = {"talker": 0, "code predictor": 0, "text embedding": 0, "voice encoders": 0, "codec": 0}

@@ -160,6 +160,7 @@ class Pipeline:
         self.audio_chunk_size = audio_chunk_size
         self.most_rows = int(getattr(backend, "most_rows", MAX_BATCH))
         self._backend = backend
+        self._told: set[str] = set()
         self._by_row = bool(getattr(backend, "draws_by_row", False))
 
     def say(self, requests: Sequence[Request], options: SpeakOptions) -> list[SpeechResult]:
@@ -181,13 +182,25 @@ class Pipeline:
             for row in rows:
                 row.audio_at = time.perf_counter() - began
             spoken += rows
-        results = []
+        results: list[SpeechResult] = []
+        news = self.news()
         for request in requests:
             own = [index for index, job in enumerate(jobs) if job.request is request]
             pairs = [(jobs[index], spoken[index]) for index in own]
-            results.append(self._assemble(request, pairs, options, tuple(notes)))
+            results.append(self._assemble(request, pairs, options, (*notes, *news)))
+            news = ()
         wall = time.perf_counter() - began
         return [_with_total(result, wall, results) for result in results]
+
+    def news(self) -> tuple[str, ...]:
+        """What could not be built or captured on the way, a sentence each: for the notes of one result, and never
+        again."""
+        told = [self.codec.path.warning]
+        if isinstance(self._backend, FastBackend):
+            told = [*self._backend.warnings, *told]
+        new = tuple(each for each in told if each and each not in self._told)
+        self._told.update(new)
+        return tuple(each[0].upper() + each[1:] for each in new)
 
     def frames_of(
         self, prompts: Sequence[Prompt], caps: Sequence[int], settings: DecodeSettings, seeds: Sequence[int]

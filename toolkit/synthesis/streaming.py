@@ -170,5 +170,5 @@ class SpeechStream(Iterator[tuple[Samples, StreamTiming]]):
             timings_s={**self._spent, "join": 0.0, "total": total},
             first_audio_s=self._first_s or total,
             peak_bytes=model.memory.peak_bytes(),
-            notes=(*self._request.notes, *([told] if capped else [])),
+            notes=(*self._request.notes, *self._pipeline.news(), *([told] if capped else [])),
         )

@@ -61,6 +61,16 @@ class Admission:
         self._inputs: tuple[Tensor, Tensor] | None = None
         self.fault: str | None = None
 
+    @property
+    def warning(self) -> str:
+        """What a failed recording means, in a sentence; empty where none failed."""
+        if self.fault is None:
+            return ""
+        return (
+            f"the reading of prompts could not be captured as a CUDA graph: {self.fault}. Speech is the same, but "
+            "begins later."
+        )
+
     def admit(self, start: int, seats: Sequence[Seat], recorder: Recorder, operations: Operations) -> None:
         """Read prompts and give them the rows from ``start`` on, which must be free. When reading fails, they stay so.
 

@@ -124,6 +124,7 @@ class FastBackend:
         self._ahead = (2 if on_card else 0) if ahead is None else ahead
         self._recorder = recorder
         self._idle: list[Engine] = []
+        self._warnings: list[str] = []
 
     @property
     def path(self) -> Choice:
@@ -134,6 +135,11 @@ class FastBackend:
     def tuning(self) -> Tuning | None:
         """Sizes of the fused kernels; None where frames run without them."""
         return self._tuning if self._path.value == TRITON_GRAPH else None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be built or captured so far, a sentence each."""
+        return tuple(self._warnings)
 
     def release(self) -> None:
         """Let go of the buffers that no generation uses."""
@@ -157,6 +163,8 @@ class FastBackend:
         engine.prepare(batch.size)
         engine.admit(0, seats)
         self._path = engine.path
+        # Another engine, for a longer text, meets the same fault again.
+        self._warnings += [told for told in engine.warnings if told not in self._warnings]
         lease = _Lease(engine, self._idle)
         state = FastState(lease, batch.size)
         weakref.finalize(state, lease.close).atexit = False

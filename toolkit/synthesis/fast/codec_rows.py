@@ -14,7 +14,7 @@ from torch import Tensor
 from toolkit.errors import ToolkitFault
 from toolkit.synthesis.codec_config import SAMPLES_PER_FRAME
 from toolkit.synthesis.fast.codec_runner import GRAPH, CodecPiece, CodecRunner
-from toolkit.synthesis.fast.codec_steps import STEP_FRAMES, rows_run
+from toolkit.synthesis.fast.codec_steps import longest_step
 
 __all__ = ["RowSound", "frames_at_once", "sound_of"]
 
@@ -25,8 +25,7 @@ def frames_at_once(runner: CodecRunner, rows: int, audio_chunk_size: int) -> int
     """Frames of a piece of so many rows: at most ``audio_chunk_size`` of all together, for which memory was planned."""
     if runner.path.value != GRAPH:
         return max(1, audio_chunk_size // rows)
-    most = max(1, audio_chunk_size // rows_run(rows))
-    return max(size for size in STEP_FRAMES if size <= most)
+    return longest_step(rows, audio_chunk_size)
 
 
 class RowSound:

@@ -14,7 +14,16 @@ from toolkit.synthesis.codec_decoder import CodecDecoder, DecoderState, Waveform
 from toolkit.synthesis.fast.capture import Recorder
 from toolkit.synthesis.fast.compile_ahead import compile_ahead
 
-__all__ = ["CODEC_ROWS", "MOST_STEPS", "STEP_FRAMES", "RecordedStep", "RecordedSteps", "piece_sizes", "rows_run"]
+__all__ = [
+    "CODEC_ROWS",
+    "MOST_STEPS",
+    "STEP_FRAMES",
+    "RecordedStep",
+    "RecordedSteps",
+    "longest_step",
+    "piece_sizes",
+    "rows_run",
+]
 
 STEP_FRAMES = (1, 2, 4, 8, 12, 24)
 """Frames of a recorded step: the pieces of a stream, and one that is twice as long for whole texts."""
@@ -30,6 +39,12 @@ MOST_STEPS = 24
 def rows_run(rows: int) -> int:
     """Rows that a step of ``rows`` runs with; more than 64 run as they are."""
     return next((size for size in CODEC_ROWS if size >= rows), rows)
+
+
+def longest_step(rows: int, audio_chunk_size: int) -> int:
+    """Frames of the longest step of so many rows that together decode at most ``audio_chunk_size``; at least one."""
+    most = max(1, audio_chunk_size // rows_run(rows))
+    return max(size for size in STEP_FRAMES if size <= most)
 
 
 def piece_sizes(frames: int, *, last: bool) -> Iterator[tuple[int, int]]:

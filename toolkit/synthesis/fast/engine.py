@@ -76,6 +76,11 @@ class Engine:
         return self.buffers.size
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What could not be built or captured, a sentence each."""
+        return tuple(told for told in (self.path.warning, self._admission.warning) if told)
+
+    @property
     def under_way(self) -> int:
         """Frames that were launched and have not been read."""
         return self._launched - self._read

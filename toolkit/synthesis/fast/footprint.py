@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 
+from toolkit.synthesis.codec_config import QUANTIZERS, SAMPLES_PER_FRAME, CodecDecoderConfig
+from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.config import CODE_GROUPS, DecoderShape, ModelConfig
+from toolkit.synthesis.fast.codec_steps import STEP_FRAMES, longest_step, rows_run
 from toolkit.synthesis.fast.state import StateSize
 from toolkit.synthesis.memory import MemoryLine
 
-__all__ = ["GRAPH_POOL_BYTES", "footprint"]
+__all__ = ["GRAPH_POOL_BYTES", "codec_footprint", "footprint"]
 
 GRAPH_POOL_BYTES = 64 * 2**20
 """Memory that all graphs of an engine share: cuBLAS's workspace (32 MiB on the largest cards) and one large and a few
@@ -40,6 +43,24 @@ def footprint(
     if on_card:
         lines.append(MemoryLine("graphs", GRAPH_POOL_BYTES))
     return tuple(lines)
+
+
+def codec_footprint(
+    config: CodecDecoderConfig, rows: int, audio_chunk_size: int, dtype: torch.dtype
+) -> tuple[MemoryLine, ...]:
+    """Bytes that recorded steps of the codec hold for so many rows: the past that the decoder looks back on (5 MB a row
+    at the published sizes in float32), and codes and samples of each step up to the longest.
+
+    Args:
+        dtype: of the codec.
+    """
+    run = rows_run(rows)
+    columns = CodecDecoder(config).layout.columns
+    state = run * (sum(count * width for count, width in columns) * dtype.itemsize + 8)
+    longest = longest_step(rows, audio_chunk_size)
+    frames = sum(size for size in STEP_FRAMES if size <= longest)
+    steps = run * frames * (QUANTIZERS * 8 + SAMPLES_PER_FRAME * 4)
+    return (MemoryLine(f"codec's buffers of {run} rows" if run > 1 else "codec's buffers", state + steps),)
 
 
 def _position_bytes(shape: DecoderShape, dtype: torch.dtype) -> int:
