@@ -79,11 +79,12 @@ class Recording:
         return mono
 
 
-def read_wav(path: str | Path, *, require_finite: bool = False) -> Recording:
+def read_wav(path: str | Path, *, require_finite: bool = False, max_samples: int = MAX_SAMPLES) -> Recording:
     """Read a WAV file, or FLAC, OGG or another format that libsndfile reads.
 
     A header that promises more than the file holds is not an error: ``is_truncated`` says so. NaN and infinite samples
-    are kept, since they are evidence; ``require_finite`` makes them an error. Raises :class:`BadAudio`.
+    are kept, since they are evidence; ``require_finite`` makes them an error.
+    ``max_samples`` of all channels are read at most; a longer file is an error. Raises :class:`BadAudio`.
     """
     path = Path(path)
     name = path.name or str(path)
@@ -96,7 +97,7 @@ def read_wav(path: str | Path, *, require_finite: bool = False) -> Recording:
         raise BadAudio(f"{name}: is not a file")
     if size == 0:
         raise BadAudio(f"{name}: is empty")
-    samples, rate, frames = _decode(path, name)
+    samples, rate, frames = _decode(path, name, max_samples)
     if not len(samples):
         raise BadAudio(f"{name}: holds no samples{_hint(header, size)}")
     recording = Recording(samples, rate, name, _header_frames(header, frames))
@@ -106,7 +107,7 @@ def read_wav(path: str | Path, *, require_finite: bool = False) -> Recording:
     return recording
 
 
-def _decode(path: Path, name: str) -> tuple[NDArray[np.float32], int, int]:
+def _decode(path: Path, name: str, max_samples: int) -> tuple[NDArray[np.float32], int, int]:
     """Samples, rate, and the number of frames that the decoder announced."""
     sound = _soundfile()
     try:
@@ -117,11 +118,11 @@ def _decode(path: Path, name: str) -> tuple[NDArray[np.float32], int, int]:
             if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
                 raise BadAudio(f"{name}: {_rate_fault(rate)}")
             # Read up to one frame more than the limit: a stream's header announces more frames than there are.
-            samples = file.read(min(max(frames, 0), MAX_SAMPLES // channels + 1), dtype="float32", always_2d=True)
+            samples = file.read(min(max(frames, 0), max_samples // channels + 1), dtype="float32", always_2d=True)
     except (sound.LibsndfileError, RuntimeError, ValueError, OSError, MemoryError) as error:
         raise BadAudio(f"{name}: {_what_it_is(path)} ({str(error).splitlines()[0][:120]})") from None
-    if samples.size > MAX_SAMPLES:
-        limit_min = MAX_SAMPLES // channels / rate / 60
+    if samples.size > max_samples:
+        limit_min = max_samples // channels / rate / 60
         raise BadAudio(f"{name}: is longer than {limit_min:.0f} minutes; cut out the part in question")
     return samples, rate, frames
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit import __version__
-from toolkit.cli import bench, bundle, diagnose, doctor, model, rules, speak, tune, watch
+from toolkit.cli import bench, bundle, diagnose, doctor, listen, model, rules, speak, tune, watch
 from toolkit.cli.output import guarded
 
 __all__ = ["app", "main"]
@@ -43,6 +43,7 @@ app.command("doctor")(doctor.doctor)
 app.command("diagnose")(diagnose.diagnose)
 app.command("recheck")(diagnose.recheck)
 app.command("watch")(watch.watch)
+app.command("listen")(listen.listen)
 app.command("bundle")(bundle.bundle)
 app.add_typer(rules.app, name="rules")
 app.command("speak")(speak.speak)

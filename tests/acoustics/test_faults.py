@@ -1,0 +1,127 @@
+"""Faults of a clip: damaged speech is found, clean speech is left alone, places and sizes are right."""
+
+from __future__ import annotations
+
+import random
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damage import DAMAGES, RATE
+from numpy.typing import NDArray
+
+from toolkit.acoustics.faults import DETECTORS, Fault, detector, find_faults, surely
+from toolkit.acoustics.reading import Recording, read_wav
+from toolkit.errors import UsageError
+from training.pocket.sentences import chinese, english
+from training.pocket.speech import render
+from training.pocket.style import Style
+from training.pocket.voices import OTHER_VOICES, SPEAKERS
+
+CLEAN, DAMAGED = 300, 40
+MOST_FALSE, LEAST_FOUND = 0.02, 0.95
+SOUNDS = Path(__file__).parents[2] / "docs" / "samples"
+SAMPLES = ("english-plain", "english-30-percent-slower", "chinese-plain", "chinese-five-semitones-up")
+
+
+@cache
+def clip(number: int) -> NDArray[np.float32]:
+    """Speech of espeak-ng, 1 s and longer: 39 voices, two languages, any rate, pitch and level, a tenth whispered."""
+    source = random.Random(number)
+    voices = [*SPEAKERS.values(), *OTHER_VOICES.values()]
+    style = Style(
+        rate=source.uniform(0.7, 1.5), pitch_st=source.uniform(-5, 9), spread=source.uniform(0.3, 1.8),
+        level_db=source.uniform(-10, 5), whisper=number % 10 == 9,
+    )  # fmt: skip
+    words = english.sentence(source) if number % 2 else chinese.sentence(source)
+    wave = render(words, "english" if number % 2 else "chinese", voices[number % len(voices)], style).wave
+    if len(wave) < 1.5 * RATE:
+        return clip(number + 1000)
+    return wave if number % 4 < 2 else (np.round(wave * 32767) / 32768).astype(np.float32)
+
+
+def tone(frequency_hz: float) -> NDArray[np.float32]:
+    return (0.3 * np.sin(2 * np.pi * frequency_hz * np.arange(RATE // 2) / RATE)).astype(np.float32)
+
+
+def faults(wave: NDArray[np.float32], chunk_s: float | None = None) -> tuple[Fault, ...]:
+    samples = wave if wave.ndim == 2 else wave[:, None]
+    return find_faults(Recording(np.ascontiguousarray(samples, np.float32), RATE), chunk_s)
+
+
+def test_clean_speech_has_no_faults() -> None:
+    found = {number: [fault.name for fault in faults(clip(number))] for number in range(CLEAN)}
+    false = {number: names for number, names in found.items() if names}
+    assert len(false) <= MOST_FALSE * CLEAN, false
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_the_pocket_voice_has_no_faults(name: str) -> None:
+    assert find_faults(read_wav(SOUNDS / f"pocket_{name}.flac")) == ()
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_damage_is_found(name: str) -> None:
+    wanted, damage = DAMAGES[name]
+    missed = []
+    for number in range(DAMAGED):
+        found = faults(damage(clip(number).copy(), np.random.default_rng(number)))
+        if wanted not in {fault.name for fault in found}:
+            missed.append(number)
+    assert len(missed) <= (1 - LEAST_FOUND) * DAMAGED, missed
+
+
+def test_places_and_sizes_are_those_of_the_damage() -> None:
+    wave = clip(4).copy()
+    loud = int(np.argmax(np.abs(wave)))
+    wave[loud - 240 : loud + 240] = 0.0
+    (gap,) = faults(wave)
+    assert (gap.name, gap.weight, gap.unit) == ("dropout", "fail", "s")
+    assert gap.place_s == pytest.approx((loud - 240) / RATE, abs=0.001)
+    assert gap.size == gap.length_s == pytest.approx(0.020, abs=0.001)
+    (tail,) = faults(np.concatenate((clip(4), np.zeros(3 * RATE, np.float32))))
+    assert tail.length_s == pytest.approx(3.0, abs=0.4)
+    assert tail.place_s + tail.length_s == pytest.approx(len(clip(4)) / RATE + 3.0, abs=0.001)
+    (offset,) = faults(clip(4) + np.float32(0.05))
+    assert offset.size == pytest.approx(0.05, abs=0.002)
+
+
+def test_a_seam_is_known_by_the_chunk() -> None:
+    wave = clip(4).copy()
+    quiet = np.convolve(np.abs(wave), np.ones(1200), "same")
+    frames = np.arange(4, len(wave) // 1920 - 2)
+    frame = int(frames[np.argmin(quiet[frames * 1920])])
+    wave[frame * 1920 : frame * 1920 + 12] += 0.3 * np.exp(-np.arange(12) / 3).astype(np.float32)
+    (seam,) = faults(wave, chunk_s=frame * 0.08)
+    assert (seam.name, seam.weight) == ("click", "fail")
+    assert seam.place_s == pytest.approx(frame * 0.08, abs=0.002)
+    assert "at the seams of chunks" in seam.says
+
+
+def test_what_is_no_speech_is_told_and_not_crashed_on() -> None:
+    assert [fault.name for fault in faults(np.zeros(RATE, np.float32))] == ["tail"]
+    assert [fault.name for fault in faults(np.full(RATE, np.nan, np.float32))] == ["not-finite", "tail"]
+    assert "cut-end" in {fault.name for fault in faults(np.pad(tone(200), (RATE // 2, 0)))}
+    for count in (1, 2, 3, 50, 2000):
+        faults(np.full(count, 0.3, np.float32))
+
+
+def test_confidence_grows_with_the_size() -> None:
+    assert surely(1.0, 1.0, 2.0) == 0.5
+    assert surely(2.0, 1.0, 2.0) == pytest.approx(0.95)
+    assert surely(0.0, 1.0, 2.0) == 0.0
+    assert 0.95 < surely(9.0, 1.0, 2.0) <= 1.0
+
+
+def test_a_detector_bears_one_name_and_its_faults_bear_it_too() -> None:
+    faults(tone(200))
+    with pytest.raises(UsageError, match="two detectors are called hum"):
+        detector("hum")(DETECTORS["hum"])
+    assert {wanted for wanted, _ in DAMAGES.values()} == set(DETECTORS)
+
+
+@pytest.mark.parametrize("chunk_s", [0.0, -1.0, float("nan"), 1e6])
+def test_a_chunk_has_a_length(chunk_s: float) -> None:
+    with pytest.raises(UsageError, match="a chunk lasts between"):
+        faults(tone(200), chunk_s)

@@ -1,0 +1,83 @@
+"""What was heard in recordings, to show: measures and faults of each, and the exit code they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from toolkit.acoustics.delivery import Delivery
+from toolkit.acoustics.faults import Fault
+from toolkit.doctor.document import Block, Document, Heading, Paragraph, StatusRow, StatusRows, Table
+from toolkit.doctor.inquiry import SCHEMA
+from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL
+
+__all__ = ["Heard", "document_of", "exit_code", "to_json"]
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """One recording: its name, format, delivery (None where it is too short or silent) and faults."""
+
+    name: str
+    duration_s: float
+    sample_rate_hz: int
+    channels: int
+    delivery: Delivery | None
+    faults: tuple[Fault, ...]
+
+
+_MEASURES = (
+    ("sounding_s", "sound, pauses apart", "s", 2),
+    ("syllables_per_s", "pace", "syllables/s", 2),
+    ("median_f0_hz", "median pitch", "Hz", 1),
+    ("spread_st", "spread of the pitch", "semitones", 2),
+    ("voiced_share", "voiced share", "", 2),
+    ("level_dbfs", "level", "dBFS", 1),
+)
+
+
+def exit_code(heard: Sequence[Heard]) -> int:
+    """3 when any fault fails, 4 when all are warnings, 0 without faults."""
+    weights = {fault.weight for one in heard for fault in one.faults}
+    return EXIT_FAILS if "fail" in weights else EXIT_WARNINGS if weights else EXIT_WELL
+
+
+def to_json(heard: Sequence[Heard]) -> dict[str, object]:
+    """One object; a measure that cannot be had is null."""
+    files = [
+        {
+            "file": one.name,
+            "duration_s": round(one.duration_s, 4),
+            "sample_rate_hz": one.sample_rate_hz,
+            "channels": one.channels,
+            "measures": {name: _value(one, name) for name, *_ in _MEASURES},
+            "faults": [fault.to_json() for fault in one.faults],
+        }
+        for one in heard
+    ]
+    return {"schema": SCHEMA, "kind": "listen", "exit_code": exit_code(heard), "files": files}
+
+
+def document_of(heard: Sequence[Heard], version: str) -> Document:
+    """A section a file: measures, then faults with their places."""
+    blocks: list[Block] = []
+    for one in heard:
+        blocks.append(Heading(one.name))
+        rows = [("duration", f"{one.duration_s:.2f}", "s"), ("sample rate", str(one.sample_rate_hz), "Hz")]
+        for name, title, unit, digits in _MEASURES:
+            value = _value(one, name)
+            rows.append((title, "-" if value is None else f"{value:.{digits}f}", unit))
+        blocks.append(Table(("measure", "value", "unit"), tuple(rows), right=(1,)))
+        blocks.append(StatusRows(tuple(map(_row, one.faults))) if one.faults else Paragraph("no faults heard"))
+    return Document(f"QWEN-AUDIO listen {version}", "measures and faults of recordings", tuple(blocks))
+
+
+def _row(fault: Fault) -> StatusRow:
+    place = f"at {fault.place_s:.2f} s, confidence {fault.confidence:.2f}: {fault.says}"
+    return StatusRow(fault.weight, fault.name, place)
+
+
+def _value(one: Heard, name: str) -> float | None:
+    value = float(getattr(one.delivery, name)) if one.delivery is not None else float("nan")
+    return round(value, 4) if isfinite(value) else None
