@@ -131,3 +131,14 @@ def test_the_mixed_wording_says_the_same_as_the_better_one() -> None:
 def test_unknown_models_are_refused(kind: str, size: str) -> None:
     with pytest.raises(UsageError, match="model_kind is one of"):
         lint("slow", kind=kind, size=size)
+
+
+@pytest.mark.parametrize(
+    ("text", "better"),
+    [
+        ("非常开心地说，语速很快", "音调升高3个半音，语调变化增加50%，语速加快50%"),
+        ("very happily, 20% faster", "3 semitones higher, 50% more inflection, 20% faster"),
+    ],
+)
+def test_what_is_said_outright_outweighs_a_mood_before_it(text: str, better: str) -> None:
+    assert lint_instruction(text, model_kind="custom_voice", size="1b7").rewritten == better

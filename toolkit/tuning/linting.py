@@ -230,6 +230,10 @@ def _range_findings(clauses: tuple[Clause, ...]) -> Iterator[Finding]:
             yield _finding("out-of-range", mention.start, mention.end, said, f"The nearest it can do: {nearest}.")
 
 
+_BASES = ("number", "word", "mood")
+"""How directly a quantity is said, the most direct first."""
+
+
 def _concrete(
     clause: Clause,
     language: str,
@@ -237,7 +241,7 @@ def _concrete(
     ranges: Mapping[str, tuple[float, float]] | None = None,
 ) -> str:
     values: dict[str, float] = {}
-    for basis in ("number", "word", "mood"):
+    for basis in _BASES:
         for mention in clause.mentions:
             if mention.basis == basis and mention.field not in without:
                 low, high = (ranges or {}).get(mention.field, (mention.value, mention.value))
@@ -254,10 +258,15 @@ def _rewritten(
     language: str,
     ranges: Mapping[str, tuple[float, float]],
 ) -> list[str]:
-    """Clauses with something to better become quantities, the others stay; of a contradiction the first is kept."""
+    """Clauses with something to better become quantities, the others stay; of a contradiction the first is kept, and of
+    a mood and what is said outright the latter."""
     parts: list[str] = []
-    told: set[str] = set()
-    for clause in clauses:
+    owners: dict[str, tuple[int, int]] = {}
+    for number, clause in enumerate(clauses):
+        for mention in clause.mentions:
+            claim = _BASES.index(mention.basis), number
+            owners[mention.field] = min(claim, owners.get(mention.field, claim))
+    for number, clause in enumerate(clauses):
         own = {one.rule for one in findings if clause.start <= one.start and one.end <= clause.end}
         own |= {one.rule for one in findings if one.rule == "long-clause" and one.start <= clause.start < one.end}
         fields = {mention.field for mention in clause.mentions}
@@ -269,11 +278,11 @@ def _rewritten(
         }
         to_better = own & {"vague-adverb", "mood-word", "no-parameter", "contradiction", "out-of-range", "long-clause"}
         if clause.mentions and (to_better or against):
-            concrete = _concrete(clause, language, frozenset(against | (told & fields)), ranges)
+            elsewhere = {name for name in fields if owners[name][1] != number}
+            concrete = _concrete(clause, language, frozenset(against | elsewhere), ranges)
             parts += [part for part in re.split("，|, ", concrete) if part]
         elif own & {"no-parameter"}:
             continue
         else:
             parts.append(text[clause.start : clause.end].strip())
-        told |= fields
     return parts
