@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from kernel_children import needs_triton
 
 from toolkit.synthesis.fast.compile_ahead import compile_ahead
 
@@ -36,7 +37,7 @@ def module() -> Iterator[ModuleType]:
     del sys.modules[NAME]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
+@needs_triton
 def test_work_is_gone_through_with_kernels_that_compile(module: ModuleType) -> None:
     kernel = module.kernel
 
@@ -48,7 +49,7 @@ def test_work_is_gone_through_with_kernels_that_compile(module: ModuleType) -> N
     assert (module.kernel, module.number) == (kernel, 3)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton has wheels for Linux only")
+@needs_triton
 @pytest.mark.parametrize("error", [ValueError("no"), torch.OutOfMemoryError("CUDA out of memory")])
 def test_what_goes_wrong_is_left_to_the_work_itself(module: ModuleType, error: Exception) -> None:
     kernel = module.kernel
