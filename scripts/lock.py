@@ -1,9 +1,10 @@
 """Write the lock files anew: every package with its version and hashes for all platforms, and no index address.
 
-Run it with uv installed: ``python scripts/lock.py``. Versions in the lock stay where they still fit; ``--upgrade`` moves
-them. PyTorch has a lock file of its own and is pinned by hand (``TORCH``): its CUDA libraries are left out, since a CPU
-build needs none and a CUDA build names its own. Its hashes in the lock stay while the version does; ``--wheels DIR``
-adds those of local wheels of that version (a CPU build kept in a folder), so that the lock accepts them too.
+Run it with uv installed: ``python scripts/lock.py``. Versions in the lock stay where they still fit; ``--upgrade``
+moves them. PyTorch has a lock file of its own and is pinned by hand (``TORCH``): its CUDA libraries are left out,
+since a CPU build needs none and a CUDA build names its own. Its hashes in the lock stay while the version does;
+``--wheels DIR`` adds those of local wheels of that version (a CPU build kept in a folder), so that the lock accepts
+them too.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def main() -> int:
     parser.add_argument("--wheels", type=Path, help="folder with local wheels of PyTorch")
     parser.add_argument("--upgrade", action="store_true", help="move every package to its newest version that fits")
     options = parser.parse_args()
-    old = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", "requirements-torch.lock"))
+    locks = ("requirements.lock", "requirements-torch.lock")
+    old = "".join((ROOT / name).read_text(encoding="utf-8") for name in locks)
     command = [
         "uv",
         "pip",

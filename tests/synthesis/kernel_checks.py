@@ -405,6 +405,27 @@ def products_compile_without_a_card_and_load_16_bytes_at_a_time() -> None:
 
 
 @compiled
+def products_of_many_rows_fit_into_the_shared_memory_of_the_card() -> None:
+    from toolkit.synthesis.fast.kernel_table import shipped_for
+    from toolkit.synthesis.fast.linear_kernels import dot_products
+
+    types = dict.fromkeys(("x", "weight", "residual", "out"), "*bf16")
+    types |= {"rows": "i32", "partial": "*fp32", "arrived": "*i32"}
+    # Most that one program may have, by compute capability (CUDA C++ programming guide, technical specifications).
+    for capability, most_bytes in (((8, 6), 101_376), ((9, 0), 232_448)):
+        _, shipped = shipped_for(capability)
+        for rows, (outputs, inputs, gated) in product((32, 64), ((2048, 6144, False), (6144, 2048, True))):
+            sizes = shipped.sizes.dot_sizes(outputs, inputs, gated, 2, rows)
+            made = compile_kernel(
+                dot_products, capability[0] * 10 + capability[1], types,
+                {"num_warps": sizes.warps, "num_stages": sizes.stages}, chained=shipped.chained, outputs=outputs,
+                inputs=inputs, padded_rows=rows, block_outputs=sizes.outputs, block_inputs=sizes.inputs,
+                splits=sizes.splits, gated=gated, added=not gated,
+            )  # fmt: skip
+            assert made.metadata.shared <= min(most_bytes, shipped.sizes.shared_bytes), (capability, rows, sizes)
+
+
+@compiled
 def attention_compiles_without_a_card() -> None:
     from toolkit.synthesis.fast.attention_kernels import attend_slots
 

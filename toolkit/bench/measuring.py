@@ -113,9 +113,11 @@ def measure_voice(voice: Voice, say: OnStep) -> dict[str, object]:
     if not repeats.stable:
         return found
     try:
-        found |= _further(voice, gauge, say)
+        _go_on(found, voice, gauge, say)
     except (RuntimeError, MemoryError) as error:
         found["error"] = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
+    # Figures from a fallback on stand beside those from before it, which only this tells.
+    found["fallbacks"] = list(voice.speech.fallbacks)
     return found
 
 
@@ -127,19 +129,19 @@ def _kernel_sizes(speech: Speech) -> dict[str, object] | None:
     return {"source": asdict(tuning.source), "chained": tuning.chained, "sizes": sizes_json(tuning.sizes)}
 
 
-def _further(voice: Voice, gauge: MemoryGauge, say: OnStep) -> dict[str, object]:
+def _go_on(found: dict[str, object], voice: Voice, gauge: MemoryGauge, say: OnStep) -> None:
+    """Add each figure as soon as it is there, so that a call that fails takes no other's figure along."""
     plan = voice.plan
-    found: dict[str, object] = {}
-    streams = []
+    streams: list[object] = []
+    found["streams"] = streams
     for chunk in plan.chunks:
         say(f"stream in pieces of {chunk}")
         streams.append(_stream(voice, chunk))
-    found["streams"] = streams
-    batches = []
+    batches: list[object] = []
+    found["batches"] = batches
     for rows in plan.batches or ():
         say(f"batch of {rows}")
         batches.append(_batch(voice, rows, gauge))
-    found["batches"] = batches
     if not plan.quick:
         say("a text of several sentences, side by side")
         found["text"] = _side_by_side(voice)
@@ -155,7 +157,6 @@ def _further(voice: Voice, gauge: MemoryGauge, say: OnStep) -> dict[str, object]
     if voice.device.type == "cuda":
         say("kernels of a frame")
         found["kernels"] = _kernels(voice)
-    return found
 
 
 def _stream(voice: Voice, chunk: int) -> dict[str, object]:

@@ -26,7 +26,8 @@ def tables_of(document: Mapping[str, Any]) -> RenderableType:
         parts.append(_cold(document["cold"]))
     if document["peers"]:
         parts.append(_peers(document))
-    parts += [Text(note) for note in document["notes"]]
+    fallbacks = [told for run in document["runs"] for told in run.get("fallbacks") or ()]
+    parts += [Text(note) for note in (*fallbacks, *document["notes"])]
     if not document["valid"]:
         parts.append(Text(f"INVALID: {'; '.join(document['faults'])}", style="bold"))
     return Group(*parts)

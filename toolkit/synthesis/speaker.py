@@ -149,6 +149,11 @@ class Speech:
         self._pipeline = Pipeline(model, audio_chunk_size, backend)
 
     @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """What could not be built or captured so far, a sentence each: since then speech is the same, but slower."""
+        return self._pipeline.fallbacks
+
+    @property
     def path(self) -> Choice:
         """How frames run, and why: "plain"; or the way of the fast path, "triton graph", "torch graph" or "eager"."""
         return self._backend.path if isinstance(self._backend, FastBackend) else self.model.path

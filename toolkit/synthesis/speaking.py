@@ -195,12 +195,17 @@ class Pipeline:
     def news(self) -> tuple[str, ...]:
         """What could not be built or captured on the way, a sentence each: for the notes of one result, and never
         again."""
+        new = tuple(each for each in self.fallbacks if each not in self._told)
+        self._told.update(new)
+        return new
+
+    @property
+    def fallbacks(self) -> tuple[str, ...]:
+        """What could not be built or captured so far, a sentence each."""
         told = [self.codec.path.warning]
         if isinstance(self._backend, FastBackend):
             told = [*self._backend.warnings, *told]
-        new = tuple(each for each in told if each and each not in self._told)
-        self._told.update(new)
-        return tuple(each[0].upper() + each[1:] for each in new)
+        return tuple(each[0].upper() + each[1:] for each in told if each)
 
     def frames_of(
         self, prompts: Sequence[Prompt], caps: Sequence[int], settings: DecodeSettings, seeds: Sequence[int]

@@ -130,14 +130,15 @@ class KernelSizes:
 
     def dot_sizes(self, outputs: int, inputs: int, gated: bool, itemsize: int, rows: int = 32) -> DotSizes:
         """How a product on the matrix units is cut: as ``dots`` says, else by the ``dot_`` sizes; both are bfloat16's.
-        With longer rows of bytes, or more of them, fewer inputs are read at a time: the shared memory is as it is."""
+        With longer rows of bytes, or more of them, fewer inputs are read at a time: the shared memory is as it is, and
+        Triton takes a read more of it than are under way, since the first one is made before the loop."""
         known = self.dots.get(product_key(outputs, inputs, gated))
         if known is None:
             block = max(16, self.dot_input_bytes // itemsize)
             known = DotSizes(self.dot_outputs, block, 0, self.dot_warps, self.dot_stages)
         block = min(known.inputs, max(16, power_of_two(inputs)))
         columns = max(16, known.outputs) * (2 if gated else 1) + max(16, power_of_two(rows))
-        while block > _LEAST_INPUTS and known.stages * columns * block * itemsize > self.shared_bytes:
+        while block > _LEAST_INPUTS and (known.stages + 1) * columns * block * itemsize > self.shared_bytes:
             block //= 2
         splits = known.splits
         if splits == 0:
