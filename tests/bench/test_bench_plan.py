@@ -47,6 +47,7 @@ ROOT = Path(__file__).parents[2]
         ({"against": ("qwen-tts",), "peer_python": ("qwen-tts=p", "QWEN-TTS=q")}, "two interpreters for qwen-tts"),
         ({"against": ("qwen-tts",), "peer_python": ("qwen-tts=",)}, "takes PATH or NAME=PATH, not 'qwen-tts='"),
         ({"text": "  "}, "--text is empty"),
+        ({"codec": "fp16"}, "--codec-dtype must be one of auto, bf16, tf32, fp32, not 'fp16'"),
     ],
 )
 def test_nonsense_is_refused(options: dict[str, Any], told: str) -> None:

@@ -198,7 +198,7 @@ def _config(plan: BenchPlan, device: torch.device, resolved: list[dict[str, obje
     """All that decides what is measured, and nothing of where: equal settings on two machines have one hash."""
     settings = plan.to_json()
     # The path that was asked for says less than the one that was taken, which stands with each precision.
-    for name in ("device", "against", "peer_python", "cold", "precisions", "path"):
+    for name in ("device", "against", "peer_python", "cold", "precisions", "path", "codec"):
         settings.pop(name)
     return {
         **settings,

@@ -52,7 +52,14 @@ def open_speech(plan: BenchPlan, precision: str) -> Speech:
         found = stack.enter_context(found_model(plan))
         if isinstance(found, FoundModel) and plan.random_weights:
             _check_room(plan, found, precision)
-        speech = load(found, device=plan.device, dtype=precision, seed=plan.seed, path=cast("AskedPath", plan.path))
+        speech = load(
+            found,
+            device=plan.device,
+            dtype=precision,
+            codec_dtype=plan.codec,
+            seed=plan.seed,
+            path=cast("AskedPath", plan.path),
+        )
     if speech.kind != "custom_voice":
         raise UsageError(
             f"{speech.model.name} is a {speech.kind} model; the benchmark speaks with built-in speakers: give a "

@@ -53,6 +53,7 @@ _PRECISIONS = {
     "float32": "float32",
 }
 _PATHS = ("auto", "fast", "plain")
+_CODECS = {name: value for name, value in _PRECISIONS.items() if value != "float16"} | {"tf32": "tf32"}
 T = TypeVar("T")
 _MOST_ROWS, _MOST_CHUNK, _MOST_REPEATS = 256, 300, 1000
 
@@ -70,6 +71,7 @@ class BenchPlan:
         batches: texts side by side, one measurement each.
         chunks: frames of the pieces of a stream, one measurement each.
         path: "auto", "fast" or "plain", as :func:`toolkit.load` takes it.
+        codec: dtype of the codec: "auto", "float32", "tf32", "bfloat16", as :func:`toolkit.load` takes it.
         repeats: calls that are timed, and among which the first failure is looked for.
         text: what is said; :data:`TEXT` unless given.
         against: peers, of :data:`PEERS`.
@@ -94,6 +96,7 @@ class BenchPlan:
     cold: bool | None = None
     seed: int = 1
     path: str = "auto"
+    codec: str = "auto"
 
     def __post_init__(self) -> None:
         if self.model is not None and self.size is not None:
@@ -104,6 +107,9 @@ class BenchPlan:
             raise UsageError(f"--path must be one of {', '.join(_PATHS)}, not {self.path!r}")
         if self.path == "fast" and "float16" in map(_precision, self.precisions):
             raise UsageError("--path fast takes bf16 and fp32; only the plain path looks for the overflows of fp16")
+        object.__setattr__(self, "codec", _CODECS.get(self.codec.lower(), self.codec))
+        if self.codec not in _CODECS.values():
+            raise UsageError(f"--codec-dtype must be one of auto, bf16, tf32, fp32, not {self.codec!r}")
         object.__setattr__(self, "precisions", tuple(_precision(name) for name in self.precisions))
         _require_distinct("--precision", self.precisions)
         for name, values, most in (

@@ -44,6 +44,9 @@ def bench(
         str, typer.Option("--precision", metavar="LIST", help="One after the other: auto, or of bf16,fp16,fp32.")
     ] = "auto",
     path: PathOption = "auto",
+    codec: Annotated[
+        str, typer.Option("--codec-dtype", metavar="DTYPE", help="Of the codec: auto, bf16, tf32, fp32.")
+    ] = "auto",
     frames: Annotated[
         int | None, typer.Option("--frames", metavar="N", help="Most frames (80 ms) of a call: 333 on a card, else 50.")
     ] = None,
@@ -122,6 +125,7 @@ def bench(
         quick=quick,
         seed=seed,
         path=path.lower(),
+        codec=codec,
     )
     if tune:
         if out is not None or against is not None or quick:
