@@ -14,6 +14,9 @@ from toolkit.synthesis.fast.state import FrameBuffers
 
 __all__ = ["CudaMailbox", "HostMailbox", "Mailbox", "Report"]
 
+_SOONER = -1
+"""Priority of a CUDA stream whose kernels start before those of the ordinary 0 where both wait for room."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -87,7 +90,8 @@ class CudaMailbox:
     def __init__(self, buffers: FrameBuffers) -> None:
         self._codes, self._status = buffers.codes, buffers.status
         device, ring = self._codes.device, self._status.shape[0]
-        self._frames, self._copies = _stream(device), _stream(device)
+        # First come the frames: the codec beside them has until its next piece, and they wait for one another.
+        self._frames, self._copies = _stream(device, _SOONER), _stream(device, _SOONER)
         self._host_codes = torch.zeros(self._codes.shape, dtype=torch.int64, pin_memory=True)
         self._host_status = torch.zeros(self._status.shape, dtype=torch.int8, pin_memory=True)
         self._made = [_event() for _ in range(ring)]
@@ -141,8 +145,8 @@ class CudaMailbox:
         return codes
 
 
-def _stream(device: torch.device) -> torch.cuda.Stream:
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+def _stream(device: torch.device, priority: int) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device, priority=priority)  # type: ignore[no-untyped-call]
 
 
 def _event() -> torch.cuda.Event:
