@@ -32,12 +32,14 @@ import torch
 
 from toolkit.bench.memory_gauge import MemoryGauge
 from toolkit.bench.repeats import repeat
-from toolkit.errors import QwenAudioError
+from toolkit.errors import QwenAudioError, UsageError
 from toolkit.synthesis.drawn_model import drawn_model
 from toolkit.synthesis.limits import longest_part_frames
 from toolkit.synthesis.memory import CONTEXT_BYTES
 from toolkit.synthesis.result import SpeechReport, SpeechWarning
 from toolkit.synthesis.speaker import Speech, load
+from toolkit.synthesis.whole_file import WholeFile
+from toolkit.tuning.presets import PRESETS_FILE, presets_text
 
 __all__ = ["CANDIDATES", "CAPS_GB", "Candidate", "Cell", "cells_of", "main"]
 
@@ -65,6 +67,7 @@ CANDIDATES = (
     Candidate("tutorial-8gb", 128, 80, 1, (6, 8, 10, 12), ("bfloat16", "float16")),
     Candidate("tutorial-24gb", 256, 300, 1, (12, 16, 24), ("bfloat16", "float16")),
     Candidate("toolkit", 300, 300, 1, CAPS_GB, ("bfloat16",)),
+    Candidate("toolkit-batch-4", 300, 300, 4, (6, 8), ("bfloat16",)),
     Candidate("toolkit-batch-8", 300, 300, 8, CAPS_GB, ("bfloat16",)),
 )
 """The tutorial gives 256 for 24 GB, and 128 with 80 characters for 8 GB; it gives no length for 24 GB, so that of the
@@ -321,10 +324,25 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["1b7", "0b6"], choices=["1b7", "0b6"])
     parser.add_argument("--precisions", nargs="+", default=["bfloat16", "float16"], choices=["bfloat16", "float16"])
     parser.add_argument("--caps", nargs="+", type=int, default=list(CAPS_GB), choices=CAPS_GB, metavar="GB")
+    parser.add_argument(
+        "--write-presets",
+        action="store_true",
+        help="measure nothing: write toolkit/tuning/presets.yaml from --out where it is there, by forecast elsewhere",
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
         child(json.loads(options.child))
+        return
+    if options.write_presets:
+        known = json.loads(options.out.read_text(encoding="utf-8")) if options.out.is_file() else None
+        try:
+            text = presets_text(known)
+        except UsageError as error:
+            parser.error(f"{options.out}: {error}")
+        with WholeFile(PRESETS_FILE, overwrite=True) as file:
+            file.write(text.encode("utf-8"))
+        print(f"wrote {PRESETS_FILE}, {'from ' + str(options.out) if known else 'by forecast'}")
         return
     document = _circumstances(options)
     if options.out.is_file():

@@ -65,6 +65,10 @@ def chunks(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing config.yaml.")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the search and of the speech.")] = 1,
     timeout_s: Annotated[float, typer.Option("--timeout-s", metavar="S", help="After which a trial is ended.")] = 600.0,
+    presets: Annotated[
+        bool,
+        typer.Option("--presets", help="Instead: the settings for cards of 6 to 24 GB, and where each comes from."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Find chunk size, text length, batch, stream pieces, text table and precision that are fastest below a limit.
@@ -72,6 +76,9 @@ def chunks(
     Each trial runs in a process of its own; what cannot fit by the forecast is not run. A killed sweep goes on where it
     was when the same command is given again. Exit code 3 when no trial passed.
     """
+    if presets:
+        _show_presets(as_json)
+        return
     from toolkit.synthesis.speech_config import write_config
     from toolkit.synthesis.whole_file import check_output
     from toolkit.tuning.chunk_report import best_of, config_of, plot_front, report_json
@@ -163,6 +170,21 @@ def _told(tuner: ChunkTuner, as_json: bool) -> Iterator[tuple[Any, Any]]:
                 bar.update(task, told=f"{best_so_far()}; now {_settings(settings)}")
 
             yield step, begin
+
+
+def _show_presets(as_json: bool) -> None:
+    from toolkit.tuning.presets import presets
+
+    if as_json:
+        rows = [preset.model_dump() for preset in presets()]
+        print(json_text({"schema": 1, "kind": "tune-chunks-presets", "presets": rows}))
+        return
+    for preset in presets():
+        print(
+            f"{preset.card_gb:>2} GB, {preset.size}: audio_chunk_size {preset.audio_chunk_size}, max_text_length "
+            f"{preset.max_text_length}, batch {preset.batch}, text_table {preset.text_table}, {preset.precision}; "
+            f"{preset.source.kind}: {preset.source.told}"
+        )
 
 
 def _settings(settings: Settings) -> str:
