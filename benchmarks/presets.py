@@ -256,6 +256,7 @@ def lines_of(request: dict[str, Any], deadline: float) -> Iterator[dict[str, Any
     finally:
         process.kill()
         process.wait()
+        process.stdout.close()
 
 
 def measure(options: argparse.Namespace, document: dict[str, Any]) -> None:

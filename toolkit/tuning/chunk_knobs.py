@@ -174,6 +174,7 @@ def propose(space: Space, done: Sequence[Tried], slot: int, *, aim: Aim, seed: i
 def _asked(space: Space, before: Sequence[Tried], slot: int, aim: Aim, seed: int) -> Settings:
     import optuna
 
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     known: dict[str, optuna.distributions.BaseDistribution] = {
         name: optuna.distributions.CategoricalDistribution(values)
         for name, values in space.values.items()

@@ -36,6 +36,7 @@ _SHARE = 0.9
 _NEAR = 1.03
 _FORECAST_BATCHES = (8, 4, 2, 1)
 _AMPERE = (8, 6)
+_CHUNK_FRAMES, _CHARACTERS = 300, 300
 
 
 class _Strict(BaseModel):
@@ -108,32 +109,42 @@ def preset_for(memory_bytes: int, size: str = "1b7") -> Preset:
 
 def by_forecast(size: ModelSize, card_gb: int) -> Preset:
     """The most parts side by side whose forecast fills at most nine tenths of the card."""
-    from toolkit.synthesis.drawn_model import drawn_model
-    from toolkit.synthesis.forecasting import forecast_speech
-    from toolkit.synthesis.loading import LoadOptions
-
     table: Literal["card", "cpu"] = "cpu" if card_gb < _SMALL_GB else "card"
-    options = LoadOptions(dtype="bfloat16", text_embedding_on_cpu=table == "cpu")
-    needs: dict[int, int] = {}
-    with drawn_model(size) as found:
-        for batch in _FORECAST_BATCHES:
-            plan = forecast_speech(found, options, device="cuda", capability=_AMPERE, rows=batch)
-            needs[batch] = plan.total_bytes
+    needs = dict(_needs(size, table))
     batch = next((batch for batch, need in needs.items() if need <= _SHARE * card_gb * 1e9), 1)
-    told = (
-        f"{needs[batch] / 1e9:.1f} GB of {card_gb} GB with {batch} parts of 300 characters side by side; not measured"
-    )
+    parts = f"{batch} parts of {_CHARACTERS} characters side by side"
+    told = f"{needs[batch] / 1e9:.1f} GB of {card_gb} GB with {parts}; not measured"
     compared = {f"batch {other}": f"{need / 1e9:.1f} GB" for other, need in needs.items() if other != batch}
     return Preset(
         card_gb=card_gb,
         size=size,
         precision="bfloat16",
-        audio_chunk_size=options.audio_chunk_size,
-        max_text_length=options.max_text_length,
+        audio_chunk_size=_CHUNK_FRAMES,
+        max_text_length=_CHARACTERS,
         batch=batch,
         text_table=table,
         source=Source(kind="forecast", need_bytes=needs[batch], told=told, compared=compared),
     )
+
+
+@cache
+def _needs(size: ModelSize, table: Literal["card", "cpu"]) -> tuple[tuple[int, int], ...]:
+    """Batches and the bytes that they need, largest first."""
+    from toolkit.synthesis.drawn_model import drawn_model
+    from toolkit.synthesis.forecasting import forecast_speech
+    from toolkit.synthesis.loading import LoadOptions
+
+    options = LoadOptions(
+        dtype="bfloat16",
+        text_embedding_on_cpu=table == "cpu",
+        audio_chunk_size=_CHUNK_FRAMES,
+        max_text_length=_CHARACTERS,
+    )
+    with drawn_model(size) as found:
+        return tuple(
+            (rows, forecast_speech(found, options, device="cuda", capability=_AMPERE, rows=rows).total_bytes)
+            for rows in _FORECAST_BATCHES
+        )
 
 
 def from_measurements(document: Mapping[str, Any], size: ModelSize, card_gb: int) -> Preset | None:
