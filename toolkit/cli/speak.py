@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
+from toolkit.cli.configured import configured
 from toolkit.cli.output import JsonOption, PathOption, json_text, note
 from toolkit.cli.speech_tasks import Task, read_text, tasks_of
 from toolkit.errors import UsageError
@@ -21,14 +22,17 @@ if TYPE_CHECKING:
     from toolkit.synthesis.result import SpeechReport
     from toolkit.synthesis.speaker import Speech
     from toolkit.synthesis.speaking import OnProgress
+    from toolkit.synthesis.speech_config import SpeechConfig
     from toolkit.synthesis.voices import Voice
 
 __all__ = ["speak"]
 
 _TINY_BYTES = 2**29
+_CALL = ("model", "speaker", "language")
 
 
 def speak(
+    context: typer.Context,
     text: Annotated[
         str | None, typer.Argument(metavar="[TEXT]", help="What to say. Without it: --file, or standard input.")
     ] = None,
@@ -41,6 +45,14 @@ def speak(
             "pocket, the small voice that comes with the toolkit.",
         ),
     ] = "pocket",
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            metavar="FILE",
+            help="A config.yaml, as `qwen-audio tune chunks` writes it; options of the command line win over it.",
+        ),
+    ] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="Read the text from a file; - is standard input.")
     ] = None,
@@ -98,10 +110,14 @@ def speak(
         ),
     ] = None,
     parallel_parts: Annotated[
-        bool, typer.Option("--parallel-parts", help="Speak the parts of a long text side by side.")
+        bool,
+        typer.Option(
+            "--parallel-parts/--no-parallel-parts", help="Speak the parts of a long text side by side, 8 at a time."
+        ),
     ] = False,
     enable_cleanup: Annotated[
-        bool, typer.Option("--enable-cleanup", help="Give cached card memory back after each result.")
+        bool,
+        typer.Option("--enable-cleanup/--no-enable-cleanup", help="Give cached card memory back after each result."),
     ] = False,
     vram_limit: Annotated[
         str | None, typer.Option("--vram-limit", metavar="SIZE", help="Most card memory to take: 6GB, 80%.")
@@ -123,6 +139,21 @@ def speak(
 
     A file appears whole or not at all; after Ctrl-C the finished ones stay.
     """
+    given = {
+        "model": model,
+        "device": device,
+        "dtype": dtype,
+        "codec_dtype": codec_dtype,
+        "audio_chunk_size": audio_chunk_size,
+        "max_text_length": max_text_length,
+        "speaker": speaker,
+        "language": language,
+        "vram_limit": vram_limit,
+        "enable_cleanup": enable_cleanup,
+    }
+    values, settings_file = configured(context, config, given)
+    model, language = str(values["model"]), str(values["language"])
+    speaker = cast("str | None", values["speaker"])
     if output == "-" and (not stream or as_json):
         raise UsageError("-o - goes with --stream and without --json")
     if stream and (sidecar or parallel_parts):
@@ -158,14 +189,9 @@ def speak(
         warnings.simplefilter("ignore", SpeechWarning)
         speech = load(
             model,
-            device=device,
-            dtype=dtype,
             path=cast("AskedPath", path),
-            codec_dtype=codec_dtype,
-            audio_chunk_size=audio_chunk_size,
-            max_text_length=max_text_length,
-            enable_cleanup=enable_cleanup,
-            vram_limit=vram_limit,
+            text_embedding_on_cpu="auto" if settings_file is None else settings_file.text_embedding_on_cpu,
+            **{name: value for name, value in values.items() if name not in _CALL},  # type: ignore[arg-type]
             revision=revision,
             source=hub,
         )
@@ -185,7 +211,8 @@ def speak(
                 "settings": sampling.greedy() if greedy else sampling,
                 "unsafe_text": unsafe,
             },
-            parallel_parts=parallel_parts,
+            parallel_parts=_rows(context, parallel_parts, settings_file),
+            chunk_frames=None if settings_file is None else tuple(settings_file.chunk_frames),
         )
         rows = []
         for task in tasks:
@@ -223,7 +250,8 @@ class _Speaking:
         instruct: str | None,
         voice: Voice | None,
         common: dict[str, object],
-        parallel_parts: bool,
+        parallel_parts: bool | int,
+        chunk_frames: tuple[int, ...] | None,
     ) -> None:
         self._speech = speech
         self._speaker = speaker
@@ -232,6 +260,7 @@ class _Speaking:
         self._voice = voice
         self._common = common
         self._parallel = parallel_parts
+        self._pieces = chunk_frames
 
     def speak(self, task: Task, overwrite: bool, sidecar: bool) -> SpeechReport:
         speech, voice, style = self._speech, self._voice, self._instruct
@@ -261,6 +290,7 @@ class _Speaking:
     def stream(self, task: Task, overwrite: bool) -> SpeechReport:
         from toolkit.synthesis.audio_file import AudioFile
         from toolkit.synthesis.codec_config import SAMPLE_RATE_HZ
+        from toolkit.synthesis.streaming import CHUNK_FRAMES
 
         with _progress(task) as bar:
             pieces = self._speech.stream(
@@ -270,6 +300,7 @@ class _Speaking:
                 language=self._language,
                 instruct=self._instruct,
                 on_progress=bar,
+                chunk_frames=self._pieces or CHUNK_FRAMES,
                 **self._common,  # type: ignore[arg-type]
             )
             if task.path == Path("-"):
@@ -282,6 +313,14 @@ class _Speaking:
                         file.append(samples)
         assert pieces.report is not None  # noqa: S101 - for the type checker; there after the last piece
         return pieces.report
+
+
+def _rows(context: typer.Context, parallel_parts: bool, file: SpeechConfig | None) -> bool | int:
+    """Parts side by side: as the command line says, else as the file does."""
+    source = context.get_parameter_source("parallel_parts")
+    if file is None or (source is not None and source.name == "COMMANDLINE"):
+        return parallel_parts
+    return file.batch if file.batch > 1 else False
 
 
 def _use_one_thread_for_tiny(speech: Speech) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.cli.output import JsonOption, json_text
+from toolkit.cli.tune_chunks import chunks
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL, UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ _EXITS = {"fail": EXIT_FAILS, "warning": EXIT_WARNINGS, "note": EXIT_WELL, None:
 @app.callback()
 def _tune() -> None:
     """Instructions that do something."""
+
+
+app.command("chunks")(chunks)
 
 
 @app.command("lint")

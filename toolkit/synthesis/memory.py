@@ -18,6 +18,7 @@ from toolkit.synthesis.resident import peak_resident_bytes
 from toolkit.synthesis.weights import TensorEntry
 
 __all__ = [
+    "CONTEXT_BYTES",
     "CudaMemory",
     "DeviceMemory",
     "HostMemory",

@@ -32,6 +32,7 @@ from toolkit.synthesis.voices import Voice
 
 __all__ = ["Speech", "load"]
 
+
 def load(
     model: str | PathLike[str] | FoundModel,
     *,
@@ -125,6 +126,7 @@ class Speech:
     * ``settings``: from :meth:`sampling`; the model's own unless given.
     * ``non_streaming_text``: the whole text in the prompt, or fed in step by step; another reading of the same text.
     * ``parallel_parts``: parts of a long text side by side instead of one after the other; faster, takes more memory.
+      True: 8 at a time; or a number.
     * ``max_frames``: most frames (80 ms) of a part, in place of the cap that follows from the text.
     * ``official_chunking``: the codec starts afresh every 300 frames, as the official package does.
     * ``unsafe_text``: "refuse" or "escape" control characters and special tokens.
@@ -197,7 +199,7 @@ class Speech:
         seed: int | None = None,
         settings: DecodeSettings | None = None,
         non_streaming_text: bool = True,
-        parallel_parts: bool = False,
+        parallel_parts: bool | int = False,
         max_frames: int | None = None,
         official_chunking: bool = False,
         unsafe_text: Unsafe = "refuse",
@@ -229,7 +231,7 @@ class Speech:
         seed: int | None = None,
         settings: DecodeSettings | None = None,
         non_streaming_text: bool = True,
-        parallel_parts: bool = False,
+        parallel_parts: bool | int = False,
         max_frames: int | None = None,
         official_chunking: bool = False,
         unsafe_text: Unsafe = "refuse",
@@ -263,7 +265,7 @@ class Speech:
         seed: int | None = None,
         settings: DecodeSettings | None = None,
         non_streaming_text: bool = False,
-        parallel_parts: bool = False,
+        parallel_parts: bool | int = False,
         max_frames: int | None = None,
         official_chunking: bool = False,
         unsafe_text: Unsafe = "refuse",
