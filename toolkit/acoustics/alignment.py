@@ -45,10 +45,14 @@ class Spectra:
     Attributes:
         cepstra: float64 ``[frames, 13]``, see :func:`mel_cepstra`.
         levels_db: float64 ``[frames]``, power of the bands in dB below the clip's loud frames, 0 to -40.
+        loud_db: level of these loud frames (the 95th percentile), in dB of an arbitrary but fixed unit.
+        top_hz: end of the bands.
     """
 
     cepstra: NDArray[np.float64]
     levels_db: NDArray[np.float64]
+    loud_db: float = 0.0
+    top_hz: float = TOP_HZ
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +92,8 @@ def spectra_of(samples: NDArray[np.float32], sample_rate_hz: int, top_hz: float 
     total_db = 10 * np.log10(bands.sum(axis=1) + 1e-20)
     lowest = float(np.percentile(bands.max(axis=1), 95)) * 10 ** (-_FLOOR_DB / 10)
     cepstra = mel_cepstra(np.maximum(bands, max(lowest, 1e-20)))
-    return Spectra(cepstra, np.clip(total_db - np.percentile(total_db, 95), -_QUIET_DB, 0.0))
+    loud_db = float(np.percentile(total_db, 95))
+    return Spectra(cepstra, np.clip(total_db - loud_db, -_QUIET_DB, 0.0), loud_db, top_hz)
 
 
 def mel_cepstra(bands: NDArray[np.float64]) -> NDArray[np.float64]:
