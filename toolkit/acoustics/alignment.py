@@ -30,6 +30,8 @@ _BLOCK_FRAMES = 4096
 
 _LEVEL_WEIGHT = 0.3
 _QUIET_DB = 40.0
+_SILENCE_DB = -160.0
+"""Less than the dither of 24 bits."""
 _STRAY_DB = 0.3
 """Cost of a step that is no diagonal: keeps the path straight where nothing tells."""
 _BAND_S, _BAND_SHARE = 1.5, 0.15
@@ -93,7 +95,10 @@ def spectra_of(samples: NDArray[np.float32], sample_rate_hz: int, top_hz: float 
     lowest = float(np.percentile(bands.max(axis=1), 95)) * 10 ** (-_FLOOR_DB / 10)
     cepstra = mel_cepstra(np.maximum(bands, max(lowest, 1e-20)))
     loud_db = float(np.percentile(total_db, 95))
-    return Spectra(cepstra, np.clip(total_db - loud_db, -_QUIET_DB, 0.0), loud_db, top_hz)
+    levels_db = np.clip(total_db - loud_db, -_QUIET_DB, 0.0)
+    if loud_db < _SILENCE_DB:
+        levels_db[:] = -_QUIET_DB
+    return Spectra(cepstra, levels_db, loud_db, top_hz)
 
 
 def mel_cepstra(bands: NDArray[np.float64]) -> NDArray[np.float64]:

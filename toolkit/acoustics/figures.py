@@ -306,7 +306,8 @@ def _draw_energy(axes: Axes, views: Sequence[View], comparison: Comparison | Non
     for place, view in enumerate(views):
         levels = frame_levels(_finite(view), view.sample_rate_hz)
         hop_s = levels.hop / view.sample_rate_hz
-        times_s, energy_db = (np.arange(len(levels.frames_db)) + 1.0) * hop_s, levels.frames_db
+        times_s = np.asarray((np.arange(len(levels.frames_db)) + 1.0) * hop_s, np.float64)
+        energy_db = levels.frames_db
         loudest_db = max(loudest_db, float(energy_db.max()))
         if comparison is not None and place == 1:
             energy_db = np.asarray(np.interp(comparison.warp.other_times_s, times_s, energy_db), np.float64)
