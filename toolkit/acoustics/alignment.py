@@ -34,8 +34,8 @@ _SILENCE_DB = -160.0
 """Less than the dither of 24 bits."""
 _STRAY_DB = 0.3
 """Cost of a step that is no diagonal: keeps the path straight where nothing tells."""
-_BAND_S, _BAND_SHARE = 1.5, 0.15
-"""How far the path may leave the straight line: seconds, or a share of the longer clip, whichever is more."""
+_BAND_S, _BAND_SHARE, _WIDEST_BAND_S = 1.5, 0.15, 10.0
+"""How far the path may leave the straight line: seconds, or a share of the longer clip if that is more, up to 10 s."""
 _DB_OF_CEPSTRUM = 10 / log(10) * 2**0.5
 _EDGE = 3
 
@@ -123,7 +123,7 @@ def align(reference: Spectra, other: Spectra) -> Warp:
     """The cheapest way through both clips (dynamic time warping, Sakoe and Chiba 1978, their symmetric steps).
 
     Quiet ends are laid off first, so that a longer tail does not pull at the speech. The path stays within 1.5 s, or
-    15 % of the longer clip, of the straight line.
+    15 % of the longer clip up to 10 s, of the straight line.
     """
     first, second = _features(reference), _features(other)
     (start_a, stop_a), (start_b, stop_b) = _sound(reference), _sound(other)
@@ -159,7 +159,8 @@ def _cheapest_path(
         return (np.minimum(longer, count - 1), np.minimum(longer, others - 1))
     longest = max(count, others) - 1
     # At least a step of the shorter clip: else a diagonal of a very uneven pair could be empty.
-    width = max(_BAND_S / HOP_S / longest, _BAND_SHARE, 1 / (min(count, others) - 1))
+    widest = min(_BAND_SHARE, _WIDEST_BAND_S / HOP_S / longest)
+    width = max(_BAND_S / HOP_S / longest, widest, 1 / (min(count, others) - 1))
     backwards = second[::-1]
     slope = 1 / (count - 1) + 1 / (others - 1)
     totals = [np.full(count + 2 * _EDGE, np.inf) for _ in range(3)]

@@ -8,6 +8,8 @@ from math import isfinite
 
 from toolkit.acoustics.delivery import Delivery
 from toolkit.acoustics.faults import Fault
+from toolkit.doctor.compared import Compared, blocks_of
+from toolkit.doctor.compared import to_json as comparison_to_json
 from toolkit.doctor.document import Block, Document, Heading, Paragraph, StatusRow, StatusRows, Table
 from toolkit.doctor.inquiry import SCHEMA
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL
@@ -43,8 +45,8 @@ def exit_code(heard: Sequence[Heard]) -> int:
     return EXIT_FAILS if "fail" in weights else EXIT_WARNINGS if weights else EXIT_WELL
 
 
-def to_json(heard: Sequence[Heard]) -> dict[str, object]:
-    """One object; a measure that cannot be had is null."""
+def to_json(heard: Sequence[Heard], compared: Sequence[Compared] = ()) -> dict[str, object]:
+    """One object; a measure that cannot be had is null. ``comparisons`` is there when something was compared."""
     files = [
         {
             "file": one.name,
@@ -56,11 +58,12 @@ def to_json(heard: Sequence[Heard]) -> dict[str, object]:
         }
         for one in heard
     ]
-    return {"schema": SCHEMA, "kind": "listen", "exit_code": exit_code(heard), "files": files}
+    beside = {"comparisons": [comparison_to_json(one) for one in compared]} if compared else {}
+    return {"schema": SCHEMA, "kind": "listen", "exit_code": exit_code(heard), "files": files, **beside}
 
 
-def document_of(heard: Sequence[Heard], version: str) -> Document:
-    """A section a file: measures, then faults with their places."""
+def document_of(heard: Sequence[Heard], version: str, compared: Sequence[Compared] = ()) -> Document:
+    """A section a file: measures, then faults with their places; then a section a comparison."""
     blocks: list[Block] = []
     for one in heard:
         blocks.append(Heading(one.name))
@@ -70,6 +73,8 @@ def document_of(heard: Sequence[Heard], version: str) -> Document:
             rows.append((title, "-" if value is None else f"{value:.{digits}f}", unit))
         blocks.append(Table(("measure", "value", "unit"), tuple(rows), right=(1,)))
         blocks.append(StatusRows(tuple(map(_row, one.faults))) if one.faults else Paragraph("no faults heard"))
+    for beside in compared:
+        blocks += blocks_of(beside)
     return Document(f"QWEN-AUDIO listen {version}", "measures and faults of recordings", tuple(blocks))
 
 
