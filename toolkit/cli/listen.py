@@ -25,6 +25,9 @@ def listen(
             "--chunk", metavar="FRAMES", min=1, max=40_000, help="audio_chunk_size: where seams of chunks lie."
         ),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="What is said: gives the pace from the text.")
+    ] = None,
     as_json: JsonOption = False,
     html: HtmlOption = None,
 ) -> None:
@@ -32,21 +35,21 @@ def listen(
 
     Exit code 0 without faults, 4 when all are blemishes, 3 when something is broken.
     """
-    from toolkit.acoustics.delivery import measure_delivery
     from toolkit.acoustics.faults import find_faults
     from toolkit.acoustics.reading import read_wav
+    from toolkit.acoustics.voice import measure_voice
     from toolkit.doctor import listening
     from toolkit.doctor.listening import Heard
 
     heard = []
     for path in files:
         recording = read_wav(path, max_samples=_LONGEST_SAMPLES)
-        delivery = None
+        voice = None
         if recording.duration_s >= _SHORTEST_S:
-            delivery = measure_delivery(recording.finite_mono(), recording.sample_rate)
+            voice = measure_voice(recording.finite_mono(), recording.sample_rate, text)
         faults = find_faults(recording, None if chunk is None else chunk * 0.08)
         rate, channels = recording.sample_rate, recording.channel_count
-        heard.append(Heard(str(path), recording.duration_s, rate, channels, delivery, faults))
+        heard.append(Heard(str(path), recording.duration_s, rate, channels, voice, faults))
     emit(
         lambda: listening.document_of(heard, __version__), listening.to_json(heard), as_json=as_json, html=html
     )  # fmt: skip
