@@ -10,6 +10,7 @@ __all__ = ["count_syllables"]
 _PARTS = re.compile(
     r"(?P<cjk>[\u3007\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uac00-\ud7a3\U00020000-\U0003134f])"
     r"|(?P<number>\d+)"
+    r"|(?P<sign>[%％])"
     r"|(?P<word>[^\W\d_\u3007-\u30ff\u3400-\u9fff\uac00-\ud7a3]+(?:['’][^\W\d_\u3007-\u9fff]+)*)"
 )
 _SMALL_KANA = frozenset("ぁぃぅぇぉゃゅょゎァィゥェォャュョヮ")
@@ -26,16 +27,16 @@ _SILENT = re.compile(
     r"|(?<=[^aeiouydt])(?<![^aeiouylrw]l)ed$"  # asked, but not wanted
     r"|(?<=[^aeiouycghsxz])(?<![^aeiouylrw]l)es$"  # likes, but not catches
     r"|(?<=[^aeiouy])e(?=(?:ly|ful|less|ment|ness)s?$)"  # lonely, careful
-    r"|(?<=.[aeiouy][^aeiouy])e(?=(?:thing|where|times?|one)$)"  # something, somewhere
+    r"|(?<=.[aeiouy][^aeiouy])e(?=(?:body|thing|where|times?|one)$)"  # something, somewhere
 )
 _APART = re.compile(
     r"ia(?!g|ge$)(?<!tia)(?<!cia)"  # piano, but not special
     r"|io(?!u)(?<!tio)(?<!sio)(?<!cio)(?<!gio)"  # radio, but not nation
     r"|iu(?=m)|eo(?!u|p|n$)|iou(?<![ctgx]iou)|eou(?<!geou)"
-    r"|ua(?!r)(?<!qua)(?<!gua)|(?<=[^qg])ui(?=ty|ng)|uou"
+    r"|ua(?!r)(?<!qua)(?<!gua)|(?<=[^qg])ui(?=ty|n)|uou"
     r"|[aeouy]ing|ie(?=t)|ie[rs]t$|(?<=[rlx])ien|(?<=d)ien|creat|poe[mt]|cia(?=t)|rea(?=l(?:i|$))|idea"
 )
-_NASAL = re.compile(r"(?:[^aeiouy]n't|[^aeiouy]s?m)$")
+_NASAL = re.compile(r"(?:[^aeiouy]n't|(?:s|th)m)$")
 
 
 def count_syllables(text: str) -> int:
@@ -55,6 +56,8 @@ def count_syllables(text: str) -> int:
     for part in parts:
         if part["cjk"]:
             total += part["cjk"] not in _SMALL_KANA
+        elif part["sign"]:
+            total += 2 if has_words or not has_cjk else 3  # percent, 百分之
         elif part["number"]:
             total += len(part["number"]) if has_cjk and not has_words else _of_number(part["number"])
         else:

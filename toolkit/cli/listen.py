@@ -25,6 +25,9 @@ def listen(
             "--chunk", metavar="FRAMES", min=1, max=40_000, help="audio_chunk_size: where seams of chunks lie."
         ),
     ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="What is said: gives the pace from the text.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="OTHER", help="Another recording of the same text: show what differs."),
@@ -47,9 +50,9 @@ def listen(
     Exit code 0 without faults, 4 when all are blemishes, 3 when something is broken. Faults of OTHER do
     not count.
     """
-    from toolkit.acoustics.delivery import measure_delivery
     from toolkit.acoustics.faults import find_faults
     from toolkit.acoustics.reading import read_wav
+    from toolkit.acoustics.voice import measure_voice
     from toolkit.cli.listen_beside import Listened, check_options, compare_all, draw
     from toolkit.doctor import listening
     from toolkit.doctor.listening import Heard
@@ -59,23 +62,25 @@ def listen(
 
     def hear(path: Path) -> Listened:
         recording = read_wav(path, max_samples=_LONGEST_SAMPLES)
-        return Listened(path, recording, find_faults(recording, seam_s))
-
-    heard = []
-    listened = [hear(path) for path in files]
-    for path, one in zip(files, listened, strict=True):
-        recording = one.recording
-        delivery = None
+        voice = None
         if recording.duration_s >= _SHORTEST_S:
-            delivery = measure_delivery(recording.finite_mono(), recording.sample_rate)
-        rate, channels = recording.sample_rate, recording.channel_count
-        heard.append(Heard(str(path), recording.duration_s, rate, channels, delivery, one.faults))
+            voice = measure_voice(recording.finite_mono(), recording.sample_rate, text)
+        return Listened(path, recording, voice, find_faults(recording, seam_s))
+
+    listened = [hear(path) for path in files]
     other = None if against is None else hear(against)
     compared = [] if other is None else compare_all(listened, other, [hear(path) for path in spread or ()])
     if plot is not None:
         drawn = listened if other is None else [other, *listened]
         draw(plot, drawn, compared[0].comparison if compared else None)
         note(f"wrote {plot}")
+    heard = [
+        Heard(
+            str(one.path), one.recording.duration_s, one.recording.sample_rate, one.recording.channel_count,
+            one.voice, one.faults,
+        )
+        for one in listened
+    ]  # fmt: skip
     emit(
         lambda: listening.document_of(heard, __version__, compared),
         listening.to_json(heard, compared),

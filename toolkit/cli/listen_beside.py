@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,26 +46,14 @@ def check_options(files: Sequence[Path], plot: Path | None, against: Path | None
         raise UsageError(f"--plot draws up to {MOST_VIEWS} recordings in one picture, not {len(files)}")
 
 
-_SHORTEST_S = 0.05
-
-
 @dataclass(frozen=True, eq=False)
 class Listened:
-    """A recording as it was heard, with its faults, and what it says if that is known."""
+    """A recording as it was heard: its measures (None where it is too short for them) and its faults."""
 
     path: Path
     recording: Recording
+    voice: Voice | None
     faults: tuple[Fault, ...]
-    text: str | None = None
-
-    @cached_property
-    def voice(self) -> Voice | None:
-        """Its measures; None where it is too short for them."""
-        from toolkit.acoustics.voice import measure_voice
-
-        if self.recording.duration_s < _SHORTEST_S:
-            return None
-        return measure_voice(self.recording.finite_mono(), self.recording.sample_rate, self.text)
 
 
 def compare_all(listened: Sequence[Listened], reference: Listened, seeds: Sequence[Listened]) -> list[Compared]:
@@ -119,4 +106,4 @@ def _take(one: Listened) -> Take:
 
     if one.voice is None:
         raise BadAudio(f"{one.path.name}: {one.recording.duration_s:.3f} s of sound are too short to be compared")
-    return Take.of(one.recording.finite_mono(), one.recording.sample_rate, one.text, one.voice)
+    return Take.of(one.recording.finite_mono(), one.recording.sample_rate, voice=one.voice)
