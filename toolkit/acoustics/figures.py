@@ -31,7 +31,7 @@ __all__ = ["MOST_VIEWS", "View", "drawable", "draw_speech", "picture_bytes", "pi
 Format = Literal["png", "svg"]
 
 MOST_VIEWS = 4
-# Okabe and Ito's colours ("Color Universal Design", 2008), in an order that also falls in lightness when printed grey.
+# Okabe and Ito's colours ("Color Universal Design", 2008); in grey print some are alike, so lines differ by dashes too.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.2), (1.2, 1.2), (6, 1.2, 1.2, 1.2))
 _FAIL_COLOUR, _WARN_COLOUR = "#000000", "#E69F00"
