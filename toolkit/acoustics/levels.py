@@ -34,6 +34,11 @@ class Levels:
     speech_db: float
 
     @property
+    def times_s(self) -> NDArray[np.float64]:
+        """Centres of the frames."""
+        return np.asarray((np.arange(len(self.frames_db)) + FRAME_S / HOP_S / 2) * self.hop / self.sample_rate)
+
+    @property
     def quiet_db(self) -> float:
         """Level below which a frame is quiet."""
         return max(self.speech_db - QUIET_BELOW_DB, QUIET_DBFS)

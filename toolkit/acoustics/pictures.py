@@ -1,4 +1,4 @@
-"""Draws speech: waveform, spectrogram and pitch of a few clips side by side, as a PNG file."""
+"""Draws speech side by side: waveform, spectrogram and pitch of a few clips in columns, as a PNG file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-__all__ = ["Clip", "draw_clips", "spectrogram_db"]
+__all__ = ["HOP_S", "WINDOW_S", "Clip", "draw_clips", "spectrogram_db", "spectrum_levels_db"]
 
 WINDOW_S = 0.025
 """Long enough to part the harmonics of a voice from about 100 Hz on, short enough to keep its syllables apart."""
@@ -73,12 +73,17 @@ def draw_clips(path: str | Path, clips: Sequence[Clip]) -> Path:
 
 def spectrogram_db(samples: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float64]:
     """Levels in dB below the loudest, ``[frequencies, frames]``; frequencies rise evenly to half the sample rate."""
-    length, hop = round(WINDOW_S * sample_rate_hz), max(1, round(HOP_S * sample_rate_hz))
+    levels = spectrum_levels_db(samples, sample_rate_hz, HOP_S)
+    return np.asarray(levels - levels.max(), np.float64)
+
+
+def spectrum_levels_db(samples: NDArray[np.float32], sample_rate_hz: int, hop_s: float) -> NDArray[np.float64]:
+    """Levels in dB of a fixed unit, ``[frequencies, frames]``, so that those of two clips can be compared."""
+    length, hop = round(WINDOW_S * sample_rate_hz), max(1, round(hop_s * sample_rate_hz))
     frames = np.lib.stride_tricks.sliding_window_view(samples, length)[::hop] * np.hanning(length)
     size = 1 << (2 * length - 1).bit_length()
     power = np.square(np.abs(np.fft.rfft(frames, size, axis=1)))
-    levels = 10 * np.log10(np.maximum(power, 1e-12))
-    return np.asarray((levels - levels.max()).T, np.float64)
+    return np.asarray(10 * np.log10(np.maximum(power, 1e-12)).T, np.float64)
 
 
 def _draw_wave(axes: Axes, clip: Clip) -> None:

@@ -84,8 +84,9 @@ def _flatness(mono: NDArray[np.float32], levels: Levels) -> NDArray[np.float64]:
 def syllable_times_s(mono: NDArray[np.float32], levels: Levels) -> NDArray[np.float64]:
     """Times of the syllables' centres: peaks of the smoothed envelope of 300 to 3,000 Hz, where vowels are.
 
-    Syllables follow each other by 100 ms at least; the peaks stand 2 dB out of their surroundings (the method of
-    de Jong and Wempe 2009, Behavior Research Methods 41, without their test for voicing).
+    Syllables follow each other by 70 ms at least; the peaks stand 2 dB out of their surroundings (the method of
+    de Jong and Wempe 2009, Behavior Research Methods 41, without their test for voicing). Smoothing (16 ms) and
+    distance were set on espeak-ng's speech of 0.7 to 1.6 times the usual rate; more of either loses fast syllables.
     """
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import butter, find_peaks, sosfilt
@@ -96,10 +97,10 @@ def syllable_times_s(mono: NDArray[np.float32], levels: Levels) -> NDArray[np.fl
     if hops < 10:
         return np.zeros(0)
     power = np.square(vowels[: hops * levels.hop]).reshape(hops, levels.hop).mean(axis=1)
-    envelope_db = 10 * np.log10(gaussian_filter1d(power, 2.5) + 1e-12)
+    envelope_db = 10 * np.log10(gaussian_filter1d(power, 1.6) + 1e-12)
     floor = float(np.percentile(envelope_db, 95)) - 25.0
-    peaks, _ = find_peaks(envelope_db, height=floor, prominence=2.0, distance=10)
-    times: NDArray[np.float64] = peaks * levels.hop / rate
+    peaks, _ = find_peaks(envelope_db, height=floor, prominence=2.0, distance=7)
+    times: NDArray[np.float64] = (peaks + 0.5) * levels.hop / rate
     return times
 
 

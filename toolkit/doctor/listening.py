@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 
-from toolkit.acoustics.delivery import Delivery
 from toolkit.acoustics.faults import Fault
+from toolkit.acoustics.voice import TITLES, UNITS, VALUE_NAMES, Voice
+from toolkit.doctor.compared import Compared, blocks_of
+from toolkit.doctor.compared import to_json as comparison_to_json
 from toolkit.doctor.document import Block, Document, Heading, Paragraph, StatusRow, StatusRows, Table
 from toolkit.doctor.inquiry import SCHEMA
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL
@@ -17,24 +19,17 @@ __all__ = ["Heard", "document_of", "exit_code", "to_json"]
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """One recording: its name, format, delivery (None where it is too short or silent) and faults."""
+    """One recording: its name, format, voice (None where it is too short) and faults."""
 
     name: str
     duration_s: float
     sample_rate_hz: int
     channels: int
-    delivery: Delivery | None
+    voice: Voice | None
     faults: tuple[Fault, ...]
 
 
-_MEASURES = (
-    ("sounding_s", "sound, pauses apart", "s", 2),
-    ("syllables_per_s", "pace", "syllables/s", 2),
-    ("median_f0_hz", "median pitch", "Hz", 1),
-    ("spread_st", "spread of the pitch", "semitones", 2),
-    ("voiced_share", "voiced share", "", 2),
-    ("level_dbfs", "level", "dBFS", 1),
-)
+_DIGITS = {"pause_count": 0, "centroid_hz": 0, "median_f0_hz": 1}
 
 
 def exit_code(heard: Sequence[Heard]) -> int:
@@ -43,33 +38,37 @@ def exit_code(heard: Sequence[Heard]) -> int:
     return EXIT_FAILS if "fail" in weights else EXIT_WARNINGS if weights else EXIT_WELL
 
 
-def to_json(heard: Sequence[Heard]) -> dict[str, object]:
-    """One object; a measure that cannot be had is null."""
+def to_json(heard: Sequence[Heard], compared: Sequence[Compared] = ()) -> dict[str, object]:
+    """One object; a measure that cannot be had is null. ``comparisons`` is there when something was compared."""
     files = [
         {
             "file": one.name,
             "duration_s": round(one.duration_s, 4),
             "sample_rate_hz": one.sample_rate_hz,
             "channels": one.channels,
-            "measures": {name: _value(one, name) for name, *_ in _MEASURES},
+            "measures": _values(one),
+            "pauses": [] if one.voice is None else [pause.to_json() for pause in one.voice.pauses],
             "faults": [fault.to_json() for fault in one.faults],
         }
         for one in heard
     ]
-    return {"schema": SCHEMA, "kind": "listen", "exit_code": exit_code(heard), "files": files}
+    beside = {"comparisons": [comparison_to_json(one) for one in compared]} if compared else {}
+    return {"schema": SCHEMA, "kind": "listen", "exit_code": exit_code(heard), "files": files, **beside}
 
 
-def document_of(heard: Sequence[Heard], version: str) -> Document:
-    """A section a file: measures, then faults with their places."""
+def document_of(heard: Sequence[Heard], version: str, compared: Sequence[Compared] = ()) -> Document:
+    """A section a file: measures, then faults with their places; then a section a comparison."""
     blocks: list[Block] = []
     for one in heard:
         blocks.append(Heading(one.name))
-        rows = [("duration", f"{one.duration_s:.2f}", "s"), ("sample rate", str(one.sample_rate_hz), "Hz")]
-        for name, title, unit, digits in _MEASURES:
-            value = _value(one, name)
-            rows.append((title, "-" if value is None else f"{value:.{digits}f}", unit))
+        rows = [("sample rate", str(one.sample_rate_hz), "Hz")]
+        for name, value in _values(one).items():
+            shown = "-" if value is None else f"{value:.{_DIGITS.get(name, 2)}f}"
+            rows.append((TITLES[name], shown, UNITS[name]))
         blocks.append(Table(("measure", "value", "unit"), tuple(rows), right=(1,)))
         blocks.append(StatusRows(tuple(map(_row, one.faults))) if one.faults else Paragraph("no faults heard"))
+    for beside in compared:
+        blocks += blocks_of(beside)
     return Document(f"QWEN-AUDIO listen {version}", "measures and faults of recordings", tuple(blocks))
 
 
@@ -78,6 +77,8 @@ def _row(fault: Fault) -> StatusRow:
     return StatusRow(fault.weight, fault.name, place)
 
 
-def _value(one: Heard, name: str) -> float | None:
-    value = float(getattr(one.delivery, name)) if one.delivery is not None else float("nan")
-    return round(value, 4) if isfinite(value) else None
+def _values(one: Heard) -> dict[str, float | None]:
+    """All measures in their order; the duration is known of the shortest clip, too."""
+    found = dict.fromkeys(VALUE_NAMES, float("nan")) if one.voice is None else one.voice.values()
+    found["duration_s"] = one.duration_s
+    return {name: round(value, 4) if isfinite(value) else None for name, value in found.items()}
