@@ -18,7 +18,7 @@ from pathlib import Path
 
 import nbformat
 from chromium import chromium
-from playwright.sync_api import Browser, Locator, Page, Playwright
+from playwright.sync_api import Browser, Dialog, Locator, Page, Playwright
 
 __all__ = ["LabPage", "NotebookPage", "VoilaPage", "launch", "serving", "write_notebook"]
 
@@ -105,6 +105,7 @@ class NotebookPage:
         self.failures: list[str] = []
         page.set_default_timeout(timeout_s * 1000)
         page.on("request", self._note_request)
+        page.on("requestfailed", self._note_blocked)
         page.on("pageerror", lambda error: self.failures.append(str(error)))
         page.on("dialog", self._note_dialog)
 
@@ -197,9 +198,17 @@ class NotebookPage:
         if not re.match(r"(https?|wss?)://127\.0\.0\.1[:/]|data:|blob:", url):
             self.foreign.append(url)
 
-    def _note_dialog(self, dialog: object) -> None:
-        self.failures.append(f"a dialog: {getattr(dialog, 'message', '')}")
-        getattr(dialog, "dismiss", lambda: None)()
+    def _note_blocked(self, request: object) -> None:
+        url = str(getattr(request, "url", ""))
+        if getattr(request, "failure", "") == "csp" and url in self.foreign:
+            self.foreign.remove(url)  # the page's own policy has kept it from being sent
+
+    def _note_dialog(self, dialog: Dialog) -> None:
+        if dialog.type == "beforeunload":  # a notebook that was not saved asks before it is left
+            dialog.accept()
+            return
+        self.failures.append(f"a dialog: {dialog.message}")
+        dialog.dismiss()
 
 
 class LabPage(NotebookPage):
@@ -219,8 +228,14 @@ class LabPage(NotebookPage):
 
     def run_all_and_wait(self, timeout_s: float = 120.0) -> None:
         """Run all cells and wait until the last one has its number."""
-        self.run_all()
+        self._menu("Edit", "Clear Outputs of All Cells")
         last = self.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".jp-InputPrompt")
+        # JupyterLab drops the wish while it is still connecting to the kernel, so it is said again.
+        for _ in range(5):
+            self.run_all()
+            self.page.wait_for_timeout(1500)
+            if re.search(r"\[(\d+|\*)\]", last.inner_text()):
+                break
         self.wait_until(lambda: bool(re.search(r"\[\d+\]", last.inner_text())), "all cells have run", timeout_s)
 
     def restart_kernel(self) -> None:
@@ -246,7 +261,7 @@ class LabPage(NotebookPage):
     def theme(self, name: str) -> None:
         """``light`` or ``dark``, through Settings > Theme."""
         self._menu("Settings", "Theme", f"JupyterLab {name.capitalize()}")
-        self.page.locator(f'body[data-jp-theme-light="{json.dumps(name == "light")}"]').wait_for()
+        self.page.locator(f'body[data-jp-theme-light="{json.dumps(name == "light")}"]').wait_for(state="attached")
 
     def _menu(self, *names: str) -> None:
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{names[0]}$")).click()

@@ -105,15 +105,25 @@ def lab_server(folder: Path, port: int, *, browser: bool) -> Server:
 
 
 def app_server(place: Path, port: int, *, browser: bool) -> Server:
-    """Voila on loopback for a notebook or a folder of them; errors show without tracebacks."""
+    """Voila on loopback for a notebook or a folder of them; errors show without tracebacks.
+
+    Its pages would take icons from a public server; the policy keeps them to what this machine has.
+    """
     token = secrets.token_hex(24)
     options = [
         str(place), "--Voila.ip=127.0.0.1", f"--port={port}", "--Voila.port_retries=0", "--Voila.auto_token=True",
         "--Voila.log_level=WARN",
-        "--VoilaConfiguration.show_tracebacks=False", f"--Voila.open_browser={browser}",
+        "--VoilaConfiguration.show_tracebacks=False",
+        f"--Voila.tornado_settings={{'headers': {{'Content-Security-Policy': {_policy(port)!r}}}}}",
+        f"--Voila.open_browser={browser}",
     ]  # fmt: skip
     command = (sys.executable, "-m", "voila", *options)
     return Server(command, {"JUPYTER_TOKEN": token}, f"http://127.0.0.1:{port}/?token={token}")
+
+
+def _policy(port: int) -> str:
+    own = "'self' 'unsafe-inline' 'unsafe-eval' blob: data:"
+    return f"default-src {own}; connect-src {own} ws://127.0.0.1:{port}; frame-ancestors 'self'"
 
 
 def _serve(server: Server) -> int:

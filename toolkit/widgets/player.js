@@ -6,7 +6,7 @@ const TICK_MS = 50;
 const TELL_MS = 150;
 const PLAY_EVENT = "qwen-audio-play";
 
-const shared = (globalThis.__qwenAudio ??= { contexts: new Map() });
+const shared = (globalThis.__qwenAudio ??= { contexts: new Map(), engines: new Map() });
 
 // The context runs at the rate of the sound, so that the seam between two pieces is never resampled.
 function contextFor(rate) {
@@ -216,11 +216,14 @@ class Engine extends EventTarget {
   }
 }
 
-const engines = new WeakMap();
+// A model is another object for each of the two functions, so the engine is found by a key.
+const { engines } = shared;
 
 function initialize({ model }) {
   const engine = new Engine(model);
-  engines.set(model, engine);
+  const key = model.get("key");
+  engines.get(key)?.dispose();
+  engines.set(key, engine);
   const hear = (message, buffers) => {
     if (message.kind === "begin" && message.run !== engine.run) engine.reset(message.run, message.rate);
     if (message.run !== engine.run) return;
@@ -232,6 +235,7 @@ function initialize({ model }) {
   model.send({ kind: "ready" });
   return () => {
     model.off("msg:custom", hear);
+    if (engines.get(key) === engine) engines.delete(key);
     engine.dispose();
   };
 }
@@ -242,7 +246,7 @@ function clock(samples, rate) {
 }
 
 function render({ model, el }) {
-  const engine = engines.get(model);
+  const engine = engines.get(model.get("key"));
   const make = (tag, name, traits = {}) => Object.assign(document.createElement(tag), { className: `qwen-audio-${name}` }, traits);
   const box = make("div", "player");
   const title = make("span", "title");
@@ -267,8 +271,8 @@ function render({ model, el }) {
     const blocked = model.get("state") === "blocked";
     box.setAttribute("aria-label", model.get("title") || labels.player);
     title.textContent = model.get("title");
-    name(play, playing && !blocked ? labels.pause : labels.play, playing && !blocked ? "⏸" : "▶");
-    name(stop, labels.stop, "⏹");
+    name(play, playing && !blocked ? labels.pause : labels.play, playing && !blocked ? "▮▮" : "▶");
+    name(stop, labels.stop, "■");
     play.disabled = stop.disabled = total === 0;
     name(seek, labels.position, "");
     seek.disabled = !complete || total === 0;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ class Player(anywidget.AnyWidget):
     title = traitlets.Unicode("").tag(sync=True)
     autoplay = traitlets.Bool(True).tag(sync=True)
     labels = traitlets.Dict().tag(sync=True)
+    key = traitlets.Unicode("").tag(sync=True)
 
     state = traitlets.Unicode("empty").tag(sync=True)
     received_samples = traitlets.Int(0).tag(sync=True)
@@ -52,7 +54,7 @@ class Player(anywidget.AnyWidget):
         self._pieces: list[NDArray[Any]] = []
         self._finished = False
         self._ready = False
-        super().__init__(**traits)
+        super().__init__(key=secrets.token_hex(8), **traits)
         self._write_labels()
         self._unfollow = self._texts.on_switch(self._write_labels)
         self.on_msg(self._hear)
