@@ -241,7 +241,7 @@ class LabPage(NotebookPage):
     def restart_kernel(self) -> None:
         """Kernel > Restart Kernel, and say yes."""
         self._menu("Kernel", "Restart Kernel…")
-        self.page.locator(".jp-Dialog").get_by_role("button", name="Restart").click()
+        self.page.locator(".jp-Dialog").locator("button.jp-mod-accept").click()
         self.page.locator(".jp-Dialog").wait_for(state="detached")
         self.wait_idle()
 
@@ -264,6 +264,8 @@ class LabPage(NotebookPage):
         self.page.locator(f'body[data-jp-theme-light="{json.dumps(name == "light")}"]').wait_for(state="attached")
 
     def _menu(self, *names: str) -> None:
+        dialogs = self.page.locator(".jp-Dialog").all_inner_texts()
+        assert dialogs == [], f"a dialog is in the way: {dialogs}"
         self.page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{names[0]}$")).click()
         for name in names[1:]:
             label = re.compile("^" + re.escape(name).replace("…", "(…|\\.\\.\\.)") + "$")
