@@ -4,13 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint lab pocket-voice clean
+.PHONY: demo test chromium lint lab pocket-voice clean
 
 demo: $(STAMP)
 	@$(BIN)/python scripts/demo.py
 
-test: $(STAMP) lint
+test: $(STAMP) lint chromium
 	$(BIN)/python -m pytest -n 2 -q
+
+# The browser that the tests of the notebooks drive; installed on Debian when it is missing.
+chromium: $(STAMP)
+	@$(BIN)/python tests/browser/chromium.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -21,7 +25,7 @@ pocket-voice: $(STAMP)
 	$(BIN)/python -m training.pocket.run
 
 lab: $(STAMP)
-	$(BIN)/jupyter lab notebooks
+	$(BIN)/qwen-audio lab
 
 # Hashes are checked for every package. PyTorch is fetched first and installed from the folder, because pip, when it
 # checks hashes, passes over a CPU build that is on offer; the line after completes a CUDA build with the CUDA libraries

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from toolkit import __version__
-from toolkit.cli import bench, bundle, diagnose, doctor, listen, model, rules, speak, tune, watch
+from toolkit.cli import bench, bundle, diagnose, doctor, lab, listen, model, rules, speak, tune, watch
 from toolkit.cli.output import guarded
 
 __all__ = ["app", "main"]
@@ -50,6 +50,8 @@ app.command("speak")(speak.speak)
 app.command("bench")(bench.bench)
 app.add_typer(model.app, name="model")
 app.add_typer(tune.app, name="tune")
+app.command("lab")(lab.lab)
+app.command("app")(lab.app)
 app.command("demo-model")(model.demo_model)
 
 

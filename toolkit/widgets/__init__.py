@@ -1,0 +1,1 @@
+"""The notebooks' controls: thin views over functions of the rooms below, in Chinese and English."""
