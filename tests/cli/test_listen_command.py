@@ -9,6 +9,8 @@ import pytest
 import soundfile
 from running import ROOT, Run
 
+from toolkit.acoustics.voice import TITLES, VALUE_NAMES
+
 CLEAN = ROOT / "docs" / "samples" / "pocket_english-plain.flac"
 RATE = 24_000
 
@@ -81,3 +83,15 @@ def test_a_recording_of_hours_is_refused(run: Run, tmp_path: Path) -> None:
     ran = run("listen", tmp_path / "long.wav")
     assert ran.code == 2
     assert "is longer than 10 minutes; cut out the part in question" in ran.line
+
+
+def test_all_measures_are_shown_and_the_text_gives_a_pace(run: Run) -> None:
+    ran = run("listen", CLEAN, "--text", "今天天气很好，我们去公园。", "--json")
+    (one,) = ran.json["files"]
+    assert tuple(one["measures"]) == VALUE_NAMES
+    assert one["measures"]["text_rate_per_s"] == pytest.approx(11 / one["measures"]["sounding_s"], rel=1e-3)
+    assert len(one["pauses"]) == one["measures"]["pause_count"]
+    assert all(0 < pause["start_s"] < pause["stop_s"] < one["duration_s"] for pause in one["pauses"])
+    plain = run("listen", CLEAN)
+    assert all(title in plain.out for title in TITLES.values())
+    assert run("listen", CLEAN, "--json").json["files"][0]["measures"]["text_rate_per_s"] is None

@@ -23,6 +23,7 @@ _BRIDGED_FRAMES = 4
 _SHORTEST_STRETCH_FRAMES = 6
 _END_FRAMES = 5
 _BEFORE_FRAMES = 30
+_FEWEST_BEFORE_FRAMES = 3
 
 
 def _semitones(track: PitchTrack) -> NDArray[np.float64]:
@@ -57,21 +58,24 @@ def f0_slope_st_per_s(track: PitchTrack, phrases: Phrases) -> float:
 
 
 def final_movement_st(track: PitchTrack) -> float:
-    """How the last voiced stretch ends: the median pitch of its last 50 ms above that of up to 0.3 s before them.
+    """How the last voiced stretch ends: the median pitch of its last 50 ms above that of up to 0.3 s of voice before.
 
-    A rise is positive, a fall negative. A stretch lasts at least 60 ms and may break off for less than 40 ms; NaN
-    without one, or where less than 30 ms are before its end.
+    A rise is positive, a fall negative. A stretch lasts at least 60 ms and may break off for less than 40 ms; the voice
+    before it is that of the 0.6 s before. NaN without a stretch, or with less than 30 ms of voice before its end.
     """
     places = np.flatnonzero(track.is_voiced)
     if not len(places):
         return nan
     stretches = np.split(places, np.flatnonzero(np.diff(places) > _BRIDGED_FRAMES) + 1)
     last = next((stretch for stretch in stretches[::-1] if len(stretch) >= _SHORTEST_STRETCH_FRAMES), None)
-    if last is None or len(last) < _END_FRAMES + 3:
+    if last is None:
         return nan
-    semitones = _semitones(track)[last]
-    before = semitones[:-_END_FRAMES][-_BEFORE_FRAMES:]
-    return float(np.median(semitones[-_END_FRAMES:]) - np.median(before))
+    end = last[-_END_FRAMES:]
+    before = places[(places < end[0]) & (places >= end[0] - 2 * _BEFORE_FRAMES)][-_BEFORE_FRAMES:]
+    if len(before) < _FEWEST_BEFORE_FRAMES:
+        return nan
+    semitones = _semitones(track)
+    return float(np.median(semitones[end]) - np.median(semitones[before]))
 
 
 def final_lengthening(levels: Levels, phrases: Phrases, syllables_s: NDArray[np.float64]) -> float:

@@ -76,6 +76,7 @@ def find_phrases(mono: NDArray[np.float32], levels: Levels) -> Phrases:
     A pause is a stretch of at least 0.15 s that lies 26 dB below the louder speech. Its edges are where the weak sounds
     next to it (f, th, the release of a t) end too: where the level of 6 ms falls to 55 dB below the speech, or to 8 dB
     above the noise of that pause if that is higher. A breath within a pause therefore does not end it.
+    In noise that is less than 26 dB below the speech there are no pauses to find.
     """
     places = np.flatnonzero(levels.is_loud)
     if not len(places):

@@ -23,7 +23,7 @@ _TENS = (0, 0, 2, 2, 2, 2, 2, 3, 2, 2)
 _VOWELS = re.compile(r"[aeiouy]+")
 _SILENT = re.compile(
     r"(?<=[^aeiouy])(?<![^aeiouylrw]l)e$"  # like, but not little
-    r"|(?<=[gq]u)e$"  # vague, unique
+    r"|(?:(?<=[aio]g)|(?<=q))ue$"  # vague, unique, but not argue
     r"|(?<=[^aeiouydt])(?<![^aeiouylrw]l)ed$"  # asked, but not wanted
     r"|(?<=[^aeiouycghsxz])(?<![^aeiouylrw]l)es$"  # likes, but not catches
     r"|(?<=[^aeiouy])e(?=(?:ly|ful|less|ment|ness)s?$)"  # lonely, careful
@@ -34,7 +34,7 @@ _APART = re.compile(
     r"|io(?!u)(?<!tio)(?<!sio)(?<!cio)(?<!gio)"  # radio, but not nation
     r"|iu(?=m)|eo(?!u|p|n$)|iou(?<![ctgx]iou)|eou(?<!geou)"
     r"|ua(?!r)(?<!qua)(?<!gua)|(?<=[^qg])ui(?=ty|n)|uou"
-    r"|[aeouy]ing|ie(?=t)|ie[rs]t$|(?<=[rlx])ien|(?<=d)ien|creat|poe[mt]|cia(?=t)|rea(?=l(?:i|$))|idea"
+    r"|[aeouy]ing|ie(?=t)|ie[rs]t$|(?<=[lx])ien|(?<=[aou]r)ien|(?<=d)ien|creat|poe[mt]|cia(?=t)|rea(?=l(?:i|$))|idea"
 )
 _NASAL = re.compile(r"(?:[^aeiouy]n't|(?:s|th)m)$")
 
@@ -89,7 +89,8 @@ def _below_thousand(number: int) -> int:
 
 
 def _of_word(word: str, spells: bool) -> int:
-    plain = "".join(letter for letter in unicodedata.normalize("NFD", word) if not unicodedata.combining(letter))
+    apart = word.replace("é", "ay")
+    plain = "".join(letter for letter in unicodedata.normalize("NFD", apart) if not unicodedata.combining(letter))
     plain = plain.replace("’", "'")
     if spells and plain.isupper() and len(plain) > 1 and (len(plain) <= 3 or not re.search("[AEIOUY]", plain)):
         return len(plain) + 2 * plain.count("W")

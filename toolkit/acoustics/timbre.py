@@ -20,9 +20,10 @@ _HNR_RATE_HZ = 16_000
 _HNR_BAND_HZ = (60.0, 7_500.0)
 _HNR_WINDOW_S = 0.030
 _HNR_MOST_DB = 60.0
+_FEWEST_FRAMES = 10
 _SEEK = 3
 _REACH = 10
-_FINE = 16
+_FINE = 64
 
 _SPECTRUM_S = 0.040
 _SPECTRUM_HOPS = 2
@@ -102,14 +103,14 @@ def long_term_spectrum(mono: NDArray[np.float32], levels: Levels) -> LongTermSpe
 
 
 def harmonics_to_noise_db(samples: NDArray[np.float32], sample_rate_hz: int, track: PitchTrack) -> float:
-    """Median over the voiced frames of the power of what repeats against that of what does not; NaN without voice.
+    """Median over the voiced frames of the power of what repeats against that of what does not.
 
     Two stretches of 30 ms, one period apart, correlate by r; the ratio is r / (1 - r) (Boersma 1993), at most 60 dB.
     Looked at is the band up to 7.5 kHz, of which the upper two fifths are a slope, so that clips of several rates
-    compare. A pitch that moves within 30 ms counts as noise, too.
+    compare. A pitch that moves within 30 ms counts as noise, too. NaN with less than 0.1 s of voice.
     """
     voiced = np.flatnonzero(track.is_voiced)
-    if not len(voiced):
+    if len(voiced) < _FEWEST_FRAMES:
         return nan
     sound = band_limited(np.asarray(samples, np.float64), sample_rate_hz, _HNR_RATE_HZ, _HNR_BAND_HZ)
     lags = np.rint(_HNR_RATE_HZ / track.f0_hz[voiced]).astype(int)
