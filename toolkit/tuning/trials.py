@@ -16,7 +16,7 @@ from toolkit.tuning.journal import Journal
 from toolkit.tuning.takes import Stopped, Take
 from toolkit.tuning.trial_measures import measure_clip
 
-__all__ = ["OpenVoice", "Step", "TrialVoice", "journal_of", "run_plan", "speak_trials", "with_results"]
+__all__ = ["OpenVoice", "Step", "TrialVoice", "journal_of", "run_plan", "speak_trials", "take_to_trial", "with_results"]
 
 
 class TrialVoice(Protocol):
@@ -117,6 +117,22 @@ def run_plan(
             on_step(step)
 
 
+def take_to_trial(plan: Plan, take: Take, precision: str, variant: int, run: int, audio: str | None = None) -> Trial:
+    """A take, measured."""
+    samples = take.samples
+    return Trial(
+        variant=variant,
+        precision=precision,  # type: ignore[arg-type]
+        run=run,
+        seed=take.seed,
+        finish=take.finish,
+        failure=take.failure,
+        seconds=0.0 if samples is None else round(samples.size / take.sample_rate_hz, 4),
+        values={} if samples is None else measure_clip(samples, take.sample_rate_hz, plan.text),
+        audio=audio,
+    )
+
+
 def with_results(book: Book) -> Book:
     """The book with its results in words, made from its trials."""
     if book.plan.kind != "emotion":
@@ -197,19 +213,7 @@ class _Runner:
         if self._folder is not None and take.save is not None:
             audio = f"{precision}-v{number:02}-r{run:02}.wav"
             take.save(self._folder / audio)
-        samples = take.samples
-        measured = {} if samples is None else measure_clip(samples, take.sample_rate_hz, self._plan.text)
-        return Trial(
-            variant=number,
-            precision=precision,  # type: ignore[arg-type]
-            run=run,
-            seed=take.seed,
-            finish=take.finish,
-            failure=take.failure,
-            seconds=0.0 if samples is None else round(samples.size / take.sample_rate_hz, 4),
-            values=measured,
-            audio=audio,
-        )
+        return take_to_trial(self._plan, take, precision, number, run, audio)
 
     def _left_s(self) -> float | None:
         if not self._spoken:
