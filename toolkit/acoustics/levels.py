@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Levels", "frame_levels"]
+__all__ = ["QUIET_DBFS", "Levels", "frame_levels"]
 
 HOP_S = 0.010
 FRAME_S = 0.020
@@ -32,6 +32,11 @@ class Levels:
     hop: int
     sample_rate: int
     speech_db: float
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """Centres of the frames."""
+        return np.asarray((np.arange(len(self.frames_db)) + FRAME_S / HOP_S / 2) * self.hop / self.sample_rate)
 
     @property
     def quiet_db(self) -> float:

@@ -13,7 +13,7 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["PitchTrack", "median_f0_hz", "track_pitch", "voiced_share"]
+__all__ = ["PitchTrack", "band_limited", "median_f0_hz", "track_pitch", "voiced_share"]
 
 HOP_S = 0.010
 _ANALYSIS_HZ = 12_000
@@ -109,7 +109,8 @@ def track_pitch(
         raise UsageError(f"the pitch must lie between 30 and 1000 Hz, not between {floor_hz} and {ceiling_hz}")
     if sample_rate_hz < 2 * _BAND_HZ[1]:
         raise UsageError(f"a sample rate of {sample_rate_hz} Hz is too low to track a pitch in")
-    sound = _band(np.nan_to_num(np.asarray(samples, np.float64), posinf=0.0, neginf=0.0), sample_rate_hz)
+    finite = np.nan_to_num(np.asarray(samples, np.float64), posinf=0.0, neginf=0.0)
+    sound = band_limited(finite, sample_rate_hz, _ANALYSIS_HZ, _BAND_HZ)
     hop = round(HOP_S * _ANALYSIS_HZ)
     frames = max(1, len(sound) // hop)
     times = np.asarray((np.arange(frames) + 0.5) * HOP_S, np.float64)
@@ -130,24 +131,29 @@ def track_pitch(
     return PitchTrack(times, _cheapest_path(pitches, depths), active)
 
 
-def _band(samples: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:
-    """The band of the pitch alone, at the rate of the analysis, by one transform of the whole sound."""
+def band_limited(
+    samples: NDArray[np.float64], rate_hz: int, wanted_rate_hz: int, band_hz: tuple[float, float]
+) -> NDArray[np.float64]:
+    """A band of a sound alone, at another rate (one that has whole samples in 10 ms), by one transform of the whole.
+
+    The band's upper two fifths and what is below its lower end, down to six tenths of that, are slopes.
+    """
     count = len(samples)
     if not count:
         return np.zeros(0)
     seconds = max(0.05, count / rate_hz)
     # An even number of 10 ms keeps both rates' lengths whole and their transforms quick.
     whole_s = ceil(seconds / 0.02 + 1) * 0.02
-    length, shorter = round(whole_s * rate_hz), round(whole_s * _ANALYSIS_HZ)
+    length, wanted = round(whole_s * rate_hz), round(whole_s * wanted_rate_hz)
     spectrum = np.fft.rfft(samples, length)
-    spectrum = spectrum[: shorter // 2 + 1]
-    spectrum = np.pad(spectrum, (0, shorter // 2 + 1 - len(spectrum)))
+    spectrum = spectrum[: wanted // 2 + 1]
+    spectrum = np.pad(spectrum, (0, wanted // 2 + 1 - len(spectrum)))
     frequencies = np.arange(len(spectrum)) / whole_s
-    low, high = _BAND_HZ
+    low, high = band_hz
     rise = np.clip((frequencies - low * 0.6) / (low * 0.4), 0.0, 1.0)
     fall = np.clip((high - frequencies) / (high * 0.4), 0.0, 1.0)
-    sound = np.fft.irfft(spectrum * rise * fall, shorter) * (shorter / length)
-    return np.asarray(sound[: round(count / rate_hz * _ANALYSIS_HZ)], np.float64)
+    sound = np.fft.irfft(spectrum * rise * fall, wanted) * (wanted / length)
+    return np.asarray(sound[: round(count / rate_hz * wanted_rate_hz)], np.float64)
 
 
 def _is_active(padded: NDArray[np.float64], centres: NDArray[np.int_], hop: int) -> NDArray[np.bool_]:
