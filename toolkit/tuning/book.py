@@ -17,6 +17,7 @@ __all__ = [
     "Book",
     "Line",
     "Machine",
+    "Origin",
     "Plan",
     "Preference",
     "Score",

@@ -10,19 +10,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.acoustics.delivery import measure_delivery
-from toolkit.acoustics.levels import Levels, frame_levels
+from toolkit.acoustics.levels import Levels
+from toolkit.acoustics.voice import measure_voice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["TESTED", "Tested", "clause_boundaries", "measure_clip", "rounded", "text_units"]
+__all__ = ["TESTED", "Tested", "clause_boundaries", "measure_clip", "rounded"]
 
 _SHORTEST_PAUSE_S = 0.06
 _SHORTEST_CLIP_S = 0.05
 _BOUNDARY = re.compile(r"[,;:!?。，；：！？、—]+|\.(?!\d)|\n")
-_VOWELS = re.compile(r"[aeiouy]+(?<!(?<![aeiouy])e(?!.))")
-"""Groups of vowels but a lone e at the end, which is silent."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +63,19 @@ TESTED: tuple[Tested, ...] = (
 def measure_clip(samples: NDArray[np.float32], sample_rate_hz: int, text: str) -> dict[str, float | None]:
     """Measures of one clip of mono speech by name, to six digits; None where there is nothing to measure.
 
-    ``text_rate_per_s`` is of the text, so that its ratio between clips of one text is that of their sounding times;
-    ``boundary_pause_s`` is the mean of as many of the longest pauses as the text has marks inside it, 0 for a mark
-    without pause.
+    They are those of :func:`toolkit.acoustics.voice.measure_voice` (``text_rate_per_s`` is of the text, so that its
+    ratio between clips of one text is that of their sounding times), and two more: ``f0_spread_st``, the standard
+    deviation of the pitch, and ``boundary_pause_s``, the mean of as many of the longest pauses as the text has marks
+    inside it, 0 for a mark without pause.
     """
     if samples.size < _SHORTEST_CLIP_S * sample_rate_hz or not np.isfinite(samples).all():
         return {}
-    spoken = measure_delivery(samples, sample_rate_hz)
-    pauses = _pauses_s(frame_levels(samples, sample_rate_hz))
+    voice = measure_voice(samples, sample_rate_hz, text)
     wanted = clause_boundaries(text)
-    longest = [*pauses, *[0.0] * wanted][:wanted]
-    values = {
-        "duration_s": spoken.duration_s,
-        "sounding_s": spoken.sounding_s,
-        "syllables_per_s": spoken.syllables_per_s,
-        "text_rate_per_s": text_units(text) / spoken.sounding_s if spoken.sounding_s else math.nan,
-        "median_f0_hz": spoken.median_f0_hz,
-        "f0_spread_st": spoken.spread_st,
-        "voiced_share": spoken.voiced_share,
-        "level_dbfs": spoken.level_dbfs,
-        "pause_count": float(len(pauses)),
-        "pause_total_s": float(sum(pauses)),
-        "boundary_pause_s": sum(longest) / wanted if wanted and spoken.sounding_s else math.nan,
-    }
+    longest = [*_pauses_s(voice.levels), *[0.0] * wanted][:wanted]
+    values = voice.values()
+    values["f0_spread_st"] = voice.pitch.spread_st()
+    values["boundary_pause_s"] = sum(longest) / wanted if wanted and voice.sounding_s > 0 else math.nan
     return rounded(values)
 
 
@@ -99,13 +87,6 @@ def rounded(values: Mapping[str, float]) -> dict[str, float | None]:
 def clause_boundaries(text: str) -> int:
     """Marks inside a text at which a speaker pauses."""
     return max(0, len([part for part in _BOUNDARY.split(text) if re.search(r"\w", part)]) - 1)
-
-
-def text_units(text: str) -> int:
-    """Chinese characters, and groups of vowels of other words: about the syllables of a text; at least 1."""
-    han = re.findall(r"[\u3400-\u9fff]", text)
-    words = re.findall(r"[^\W\d_]+|\d", re.sub(r"[\u3400-\u9fff]", " ", text))
-    return max(1, len(han) + sum(max(1, len(_VOWELS.findall(word.lower()))) for word in words))
 
 
 def _pauses_s(levels: Levels) -> list[float]:

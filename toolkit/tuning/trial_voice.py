@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import torch
+import numpy as np
 
 from toolkit import __version__
 from toolkit.errors import UsageError
@@ -55,6 +55,8 @@ class ModelVoice:
     @property
     def machine(self) -> Machine:
         """What the trials run on."""
+        import torch
+
         device = self.speech.model.device
         card = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
         card = str(card or platform.machine() or "cpu")
@@ -129,6 +131,8 @@ def open_voice(plan: Plan, precision: str) -> ModelVoice:
             "CustomVoice model, or pocket"
         )
     if speech.model.device.type == "cpu" and speech.model.plan.total_bytes < _SMALL_BYTES:
+        import torch
+
         torch.set_num_threads(1)  # as `qwen-audio speak` does: a second thread costs small products more than it gives
     return ModelVoice(plan, speech)
 
@@ -156,6 +160,8 @@ def kind_and_size(model: str, speaker: str | None = None, language: str = "auto"
 
 def usual_precision(device: str) -> str:
     """What ``speak`` takes on a device. Raises GpuUnavailable or UsageError for a device that is none."""
+    import torch
+
     found = choose_device(device)
     capability = torch.cuda.get_device_capability(found) if found.type == "cuda" else None
     return choose_dtype("auto", capability, found.type).value
@@ -169,7 +175,7 @@ def _speaker(plan: Plan, speech: Speech) -> str | None:
 
 def _take(result: SpeechResult) -> Take:
     seed = result.parts[0].seed if result.parts else result.seed
-    if not bool(torch.isfinite(torch.from_numpy(result.samples)).all()):
+    if not np.isfinite(result.samples).all():
         return Take(seed, "failed", "the sound is not finite (NaN)")
     finish: Literal["eos", "length"] = "eos" if result.finish_reason == "eos" else "length"
     return Take(seed, finish, "", result.samples, result.sample_rate, partial(result.save, overwrite=True))
