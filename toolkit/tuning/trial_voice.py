@@ -78,13 +78,14 @@ class ModelVoice:
             if told is None:
                 raise
             if runs == 1:
-                return [Take(self._seed(first_run), "failed", told)]
+                return [Take(self.seed_of(first_run), "failed", told)]
         takes: list[Take] = []
         for run in range(first_run, first_run + runs):
             takes += self.speak(instruction, run, 1, should_stop)
         return takes
 
-    def _seed(self, run: int) -> int:
+    def seed_of(self, run: int) -> int:
+        """Seed of a run, where it is spoken alone or rows of a batch draw by themselves (the fast path)."""
         return self._plan.first_seed + SEED_STEP * run
 
     def _together(
@@ -102,7 +103,7 @@ class ModelVoice:
                 language=self._plan.language,
                 instruct=instruction or None,
                 batch=runs,
-                seed=self._seed(first_run),
+                seed=self.seed_of(first_run),
                 max_frames=self._max_frames,
                 on_progress=look,
             )
