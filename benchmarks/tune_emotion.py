@@ -2,7 +2,8 @@
 
     python benchmarks/tune_emotion.py --output benchmarks/results/tune_emotion.json
 
-A trial is one sentence and one speaker at eight seeds with an instruction against the same eight without it. Commands
+A trial is one sentence and one speaker at eight seeds with an instruction against the same eight without it; one of
+each kind shares sentence, speaker and seeds. Commands
 are of rate, pitch, level and whisper, in sizes well above what is noticeable, in English and Chinese. Two controls ask
 for nothing: *no instruction* on both sides with other seeds, where every finding is a false one; and wordings without a
 quantity ("Read it aloud."), where the voice may really change a little, so that "found" and "found and noticeable" are
@@ -80,15 +81,18 @@ def cases(count: int, speakers: Sequence[str], seed: int) -> Iterator[Case]:
     """``count`` of each kind, drawn."""
     draw = random.Random(seed)
     for number in range(count):
+        language = draw.choice(tuple(TEXTS))
+        text, speaker = draw.choice(TEXTS[language]), draw.choice(speakers)
         for kind, wordings in (*COMMANDS.items(), ("neutral", NEUTRAL), ("nothing", ("",))):
-            language = draw.choice(tuple(TEXTS))
-            text = draw.choice(TEXTS[language])
-            yield Case(kind, text, language, draw.choice(speakers), draw.choice(wordings), 1000 * number)
+            yield Case(kind, text, language, speaker, draw.choice(wordings), 1000 * number)
 
 
-def judged(voice: ModelVoice, case: Case) -> tuple[Judgement, list[Trial], list[Trial]]:
-    """Speak both sides of a case."""
-    plain = spoken(voice, case, "", case.seed)
+def judged(voice: ModelVoice, case: Case, plains: dict[int, list[Trial]]) -> tuple[Judgement, list[Trial], list[Trial]]:
+    """Speak both sides of a case; ``plains`` keeps the sides without instruction, which cases of a seed share."""
+    if case.seed not in plains:
+        plains.clear()
+        plains[case.seed] = spoken(voice, case, "", case.seed)
+    plain = plains[case.seed]
     # Nothing is asked: the other side is the same request with seeds of its own.
     other = case.seed + _FURTHER_SEED if case.kind == "nothing" else case.seed
     with_it = spoken(voice, case, case.instruction, other)
@@ -175,8 +179,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first = Case("nothing", TEXTS["english"][0], "english", "serena", "", 0)
     voice = open_voice(plan_of(first, 0), "float32")
     rows: list[dict[str, object]] = []
+    plains: dict[int, list[Trial]] = {}
     for case in cases(options.count, voice.speech.speakers, options.seed):
-        rows.append(row_of(case, *judged(voice, case)))
+        rows.append(row_of(case, *judged(voice, case, plains)))
         if time.perf_counter() - began > 60 * options.minutes:
             break
         if len(rows) % 30 == 0:
