@@ -133,7 +133,7 @@ def judge_effect(
         _test(name, row, p, corrected, seed)
         for name, row, p, corrected in zip(instructed, differences, p_values, adjusted, strict=True)
     )
-    joint = _share(_combined(scores, whole), exact=_is_exact(count)) if usable.any() else nan
+    joint = _share(_combined(scores, np.isfinite(differences)), exact=_is_exact(count)) if usable.any() else nan
     return Judgement(
         count, joint, tests, alpha, _is_exact(count), tuple(_notes(tests, count, int(usable.sum()), alpha))
     )
@@ -210,9 +210,9 @@ def _scores(differences: NDArray[np.float64], signs: NDArray[np.float64]) -> NDA
     return np.asarray((units @ signs.T) ** 2)
 
 
-def _combined(scores: NDArray[np.float64], differences: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A score a flip over all measures; rows without a difference add nothing."""
-    pairs = np.maximum((differences != 0).sum(axis=1, keepdims=True), 1)
+def _combined(scores: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A score a flip over all measures. A pair without a difference counts: it speaks against a change."""
+    pairs = np.maximum(measured.sum(axis=1, keepdims=True), 1)
     shares = np.minimum(scores / pairs, 1 - _ALMOST)  # t**2 / (t**2 + n - 1); 1 where all differences are equal
     return np.asarray(-np.log1p(-shares).sum(axis=0))
 
