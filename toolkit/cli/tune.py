@@ -1,4 +1,4 @@
-"""``qwen-audio tune``: what an instruction asks for, and how to word it better."""
+"""``qwen-audio tune``: what an instruction asks for, how to word it better, and whether it does anything."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from toolkit.cli import tune_book, tune_emotion, tune_precision
 from toolkit.cli.output import JsonOption, json_text
 from toolkit.cli.tune_chunks import chunks
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL, UsageError
@@ -24,6 +25,12 @@ app = typer.Typer(
 
 _NAME = re.compile(r"(?:.*[/-])?(1\.7|0\.6)B-(CustomVoice|VoiceDesign|Base)", re.IGNORECASE)
 _EXITS = {"fail": EXIT_FAILS, "warning": EXIT_WARNINGS, "note": EXIT_WELL, None: EXIT_WELL}
+
+app.command("emotion")(tune_emotion.emotion)
+app.command("precision")(tune_precision.precision)
+app.command("show")(tune_book.show)
+app.command("score")(tune_book.score)
+app.command("export")(tune_book.export)
 
 
 @app.callback()

@@ -110,9 +110,10 @@ def judge_effect(
         alpha: level of the verdicts.
         seed: of the drawn flips and of the bootstrap; the same seed gives the same result.
 
-    The joint test sums, over the measures, the squared mean change in units of the root mean square of that measure's
-    differences, which is monotone in the square of each paired t; every flip turns all measures of a seed at once, so
-    that measures may correlate as they like (non-parametric combination, after Pesarin).
+    The joint test sums, over the measures, ``log(1 + t**2 / (n - 1))`` of each paired t, the log likelihood ratio of
+    "it changed" against "it did not": one measure that surely changed then counts for more than several that wobble.
+    Every flip turns all measures of a seed at once, so that measures may correlate as they like (non-parametric
+    combination, after Pesarin).
 
     Raises:
         UsageError: no measures, not the same ones, not as many seeds, fewer than three seeds, an infinite value, or an
@@ -132,7 +133,7 @@ def judge_effect(
         _test(name, row, p, corrected, seed)
         for name, row, p, corrected in zip(instructed, differences, p_values, adjusted, strict=True)
     )
-    joint = _share(scores.sum(axis=0), exact=_is_exact(count)) if usable.any() else nan
+    joint = _share(_combined(scores, np.isfinite(differences)), exact=_is_exact(count)) if usable.any() else nan
     return Judgement(
         count, joint, tests, alpha, _is_exact(count), tuple(_notes(tests, count, int(usable.sum()), alpha))
     )
@@ -207,6 +208,13 @@ def _scores(differences: NDArray[np.float64], signs: NDArray[np.float64]) -> NDA
     squares = (differences**2).sum(axis=1, keepdims=True)
     units = differences / np.sqrt(np.where(squares > 0, squares, 1.0))
     return np.asarray((units @ signs.T) ** 2)
+
+
+def _combined(scores: NDArray[np.float64], measured: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A score a flip over all measures. A pair without a difference counts: it speaks against a change."""
+    pairs = np.maximum(measured.sum(axis=1, keepdims=True), 1)
+    shares = np.minimum(scores / pairs, 1 - _ALMOST)  # t**2 / (t**2 + n - 1); 1 where all differences are equal
+    return np.asarray(-np.log1p(-shares).sum(axis=0))
 
 
 def _share(scores: NDArray[np.float64], *, exact: bool) -> float:
