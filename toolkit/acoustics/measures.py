@@ -12,6 +12,7 @@ from toolkit.acoustics.clicks import find_clicks
 from toolkit.acoustics.gaps import find_gaps, starts_with_header
 from toolkit.acoustics.levels import Levels, frame_levels
 from toolkit.acoustics.reading import Recording, read_wav
+from toolkit.acoustics.sound_faults import CAP_TOLERANCE_S, FRAME_CAPS, FRAME_S
 from toolkit.acoustics.speech import is_noise_like, speech_rate_ratio, zero_crossing_rates
 from troubleshoot.facts import NA
 
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAME_CAPS", "MEASURES", "measure", "measure_file"]
 
-FRAME_S = 0.080
-"""Length of a frame of the codec: 1,920 samples at 24 kHz."""
-FRAME_CAPS = (2048, 4096, 8192)
-"""Limits of frames in use: the defaults of qwen-tts's wrapper and of its model, and generation_config.json's."""
-CAP_TOLERANCE_S = 0.2  # a run that hits the cap of N tokens gives N - 1 frames
 SILENT_PEAK = 1e-4
 CLIPPED = 0.999
 """Full scale less a thousandth: the codec clamps to 1.0, and 16 bits end at 0.99997."""
