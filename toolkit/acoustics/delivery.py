@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10, nan
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Delivery", "measure_delivery"]
+__all__ = ["Delivery", "joined_delivery", "measure_delivery"]
 
 _SHORTEST_S = 0.05
 
@@ -71,5 +72,35 @@ def measure_delivery(samples: NDArray[np.float32], sample_rate_hz: int) -> Deliv
         spread_st=track.spread_st(),
         voiced_share=voiced_share(track),
         level_dbfs=10 * log10(float(np.mean(10 ** (loud_db / 10)))) if len(loud_db) else nan,
+        pitch=track,
+    )
+
+
+def joined_delivery(parts: Sequence[Delivery]) -> Delivery:
+    """Delivery of a long recording from that of its parts, which follow each other; one part is given back as it is.
+
+    Quiet was told by the level of each part, so a soft chapter counts as speech beside a loud one.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    begins = np.cumsum([0.0, *(part.duration_s for part in parts)])[:-1]
+    track = PitchTrack(
+        np.concatenate([part.pitch.times_s + begin for part, begin in zip(parts, begins, strict=True)]),
+        np.concatenate([part.pitch.f0_hz for part in parts]),
+        np.concatenate([part.pitch.is_active for part in parts]),
+    )
+    sounding_s = sum(part.sounding_s for part in parts)
+    spoken = [part for part in parts if part.syllables_per_s == part.syllables_per_s]
+    loud = [part for part in parts if part.level_dbfs == part.level_dbfs]
+    power = sum(part.sounding_s * 10 ** (part.level_dbfs / 10) for part in loud)
+    syllables = sum(part.syllables_per_s * part.sounding_s for part in spoken)
+    return Delivery(
+        duration_s=sum(part.duration_s for part in parts),
+        sounding_s=sounding_s,
+        syllables_per_s=syllables / sounding_s if syllables else nan,
+        median_f0_hz=median_f0_hz(track),
+        spread_st=track.spread_st(),
+        voiced_share=voiced_share(track),
+        level_dbfs=10 * log10(power / sum(part.sounding_s for part in loud)) if power else nan,
         pitch=track,
     )

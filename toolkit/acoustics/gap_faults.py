@@ -17,11 +17,11 @@ __all__: list[str] = []
 _SHORTEST_S = 0.002
 _LONGEST_S = 2.0
 _NEAR_S = 0.001
-_LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB = 0.27, 0.60, -32.0
+_LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB, _SOFTEST_DB = 0.27, 0.60, -32.0, -42.0
 _HELD_ABOVE = 0.02
 """Magnitude from which a sample that stays the same is held; softer ones are steps of a coarse recording."""
 _LEAST_STEPS = 6.0
-"""Steps of 16 bits that the sound next to a hole has at least: below, natural sound has runs of zeros of its own."""
+"""Steps of the recording (16 bits and coarser) that the sound next to a hole has at least: below, natural sound has runs of zeros of its own."""
 
 
 @detector("dropout")
@@ -35,6 +35,8 @@ def _dropouts(sound: Sound) -> Iterator[Fault]:
     if sound.is_silent:
         return
     finite = np.isfinite(sound.recording.samples).all(axis=1)
+    heard = np.abs(sound.mono[sound.mono != 0])
+    step = max(float(heard.min(initial=1.0)), 1 / 32768)
     near = max(3, round(_NEAR_S * sound.rate))
     for start, stop, value in _still(sound.mono, sound.rate):
         if not finite[start:stop].all():  # read as zeros; not-finite tells about them
@@ -43,9 +45,11 @@ def _dropouts(sound: Sound) -> Iterator[Fault]:
         if min(map(len, sides)) < near:
             continue
         levels = [_rms(side) for side in sides]
-        if min(levels) * 32768 < _LEAST_STEPS:
+        if min(levels) < _LEAST_STEPS * step:
             continue
         loud_db = 20 * float(np.log10(min(levels))) - sound.levels.speech_db
+        if loud_db < _SOFTEST_DB:
+            continue
         edge = max(abs(float(side[-1])) / level for side, level in zip(sides, levels, strict=True))
         least = _LEAST_EDGE if loud_db > _SOFT_DB else _LEAST_SOFT_EDGE
         confidence = max(surely(loud_db, -14.5, -9), surely(edge, least, least + 0.25))

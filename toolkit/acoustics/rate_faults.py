@@ -21,7 +21,7 @@ _LOUD_DB = 26.0
 _LEAST_LOUD_S = 0.6
 _LONGEST_S = 30.0
 _WIDE_FROM_HZ = 16_000
-_UNSURE = {"slow": 0.26, "fast": 0.33, "slow narrow": 0.50, "fast narrow": 0.58}
+_UNSURE = {"slow": 0.28, "fast": 0.33, "slow narrow": 0.50, "fast narrow": 0.58}
 """Octaves of the estimate from which it counts: of 600 clean clips one in a hundred reached them."""
 _SURE_AFTER = 0.2
 _MOST_OCTAVES = 2.2

@@ -92,7 +92,7 @@ def _dc_offset(overview: Overview) -> Iterator[Fault]:
         says = f"the samples' mean is {offset:+.3f} of full scale instead of 0"
         yield Fault(
             "dc-offset", 0.0, overview.duration_s, abs(offset), "full scale",
-            min(surely(abs(offset), 0.008, 0.02), surely(share, 0.06, 0.15)), "warn", says,
+            min(surely(abs(offset), 0.010, 0.022), surely(share, 0.06, 0.15)), "warn", says,
         )  # fmt: skip
 
 

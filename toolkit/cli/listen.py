@@ -12,9 +12,8 @@ from toolkit.cli.output import HtmlOption, JsonOption, emit
 
 __all__ = ["listen"]
 
-_LONGEST_SAMPLES = 5_000_000
-"""Samples of all channels: 3.4 minutes of 24 kHz mono, longer than the 2,048 frames at which a run is cut off."""
-_SHORTEST_S = 0.05
+_LONGEST_REFERENCE = 15_000_000
+"""Samples of all channels: ten minutes of 24 kHz mono."""
 
 
 def listen(
@@ -25,28 +24,31 @@ def listen(
             "--chunk", metavar="FRAMES", min=1, max=40_000, help="audio_chunk_size: where seams of chunks lie."
         ),
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            help="What the voice was cloned from (at most 10 minutes): a leaked end of it, or swapped channels, are told.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     html: HtmlOption = None,
 ) -> None:
-    """Measure recordings of speech and find what is wrong with them, and where.
+    """Measure recordings of speech and find what is wrong with them, and where. Long files are read piece by piece.
 
     Exit code 0 without faults, 4 when all are blemishes, 3 when something is broken.
     """
-    from toolkit.acoustics.delivery import measure_delivery
-    from toolkit.acoustics.faults import find_faults
+    from toolkit.acoustics.hearing import hear_file
     from toolkit.acoustics.reading import read_wav
     from toolkit.doctor import listening
     from toolkit.doctor.listening import Heard
 
+    beside = None if reference is None else read_wav(reference, max_samples=_LONGEST_REFERENCE)
     heard = []
     for path in files:
-        recording = read_wav(path, max_samples=_LONGEST_SAMPLES)
-        delivery = None
-        if recording.duration_s >= _SHORTEST_S:
-            delivery = measure_delivery(recording.finite_mono(), recording.sample_rate)
-        faults = find_faults(recording, None if chunk is None else chunk * 0.08)
-        rate, channels = recording.sample_rate, recording.channel_count
-        heard.append(Heard(str(path), recording.duration_s, rate, channels, delivery, faults))
+        one = hear_file(path, None if chunk is None else chunk * 0.08, beside)
+        heard.append(Heard(str(path), one.duration_s, one.sample_rate_hz, one.channels, one.delivery, one.faults))
     emit(
         lambda: listening.document_of(heard, __version__), listening.to_json(heard), as_json=as_json, html=html
     )  # fmt: skip
