@@ -75,7 +75,7 @@ class Sound:
         *,
         reference: Recording | None = None,
         start_s: float = 0.0,
-        own: slice = slice(None),  # noqa: B008 - a slice is frozen
+        own: slice = slice(None),
         speech_db: float | None = None,
     ) -> None:
         if chunk_s is not None and not 0.08 <= chunk_s <= 3600:

@@ -17,7 +17,7 @@ __all__: list[str] = []
 _SHORTEST_S = 0.002
 _LONGEST_S = 2.0
 _NEAR_S = 0.001
-_LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB, _SOFTEST_DB = 0.27, 0.60, -32.0, -42.0
+_LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB, _SOFTEST_DB = 0.26, 0.48, -34.0, -46.0
 _HELD_ABOVE = 0.02
 """Magnitude from which a sample that stays the same is held; softer ones are steps of a coarse recording."""
 _LEAST_STEPS = 6.0
@@ -35,8 +35,8 @@ def _dropouts(sound: Sound) -> Iterator[Fault]:
     if sound.is_silent:
         return
     finite = np.isfinite(sound.recording.samples).all(axis=1)
-    heard = np.abs(sound.mono[sound.mono != 0])
-    step = max(float(heard.min(initial=1.0)), 1 / 32768)
+    magnitudes = np.abs(sound.mono)
+    step = max(float(np.min(magnitudes, where=magnitudes > 0, initial=1.0)), 1 / 32768)
     near = max(3, round(_NEAR_S * sound.rate))
     for start, stop, value in _still(sound.mono, sound.rate):
         if not finite[start:stop].all():  # read as zeros; not-finite tells about them

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.acoustics.clicks import find_clicks
+from toolkit.acoustics.faults import find_faults
 from toolkit.acoustics.gaps import find_gaps, starts_with_header
 from toolkit.acoustics.levels import Levels, frame_levels
 from toolkit.acoustics.reading import Recording, read_wav
@@ -31,7 +32,7 @@ MEASURES: tuple[str, ...] = (
     "audio.header_duration_s", "audio.at_frame_cap", "audio.tail_quiet_s", "audio.leading_quiet_s", "audio.tail_zcr",
     "audio.body_zcr", "audio.click_count", "audio.click_period_s", "audio.zero_gap_count", "audio.zero_gap_ms",
     "audio.edge_jump", "audio.start_burst", "audio.seconds_per_character", "audio.speech_rate_ratio",
-    "audio.noise_like",
+    "audio.noise_like", "audio.faults",
 )  # fmt: skip
 """Names of all measures, in the order of docs/rule-format.md."""
 
@@ -56,6 +57,7 @@ def measure(recording: Recording, text: str | None = None) -> dict[str, object]:
         **_amplitude(recording, finite, peak),
         **(_sound(recording, mono) if peak >= SILENT_PEAK else {**dict.fromkeys(_ABOUT_SOUND, _SILENT), **_NO_BREAKS}),
         "audio.start_burst": starts_with_header(recording.samples),
+        "audio.faults": ", ".join(sorted({fault.name for fault in find_faults(recording)})) or "none",
         "audio.seconds_per_character": _seconds_per_character(recording, text),
     }
     return {name: facts[name] for name in MEASURES}

@@ -60,9 +60,7 @@ def _wrong_rate(sound: Sound) -> Iterator[Fault]:
     yield Fault("wrong-rate", 0.0, sound.duration_s, factor, "times", confidence, "fail", says)
 
 
-def rate_features(
-    mono: NDArray[np.float32], rate: int, edges_hz: tuple[float, ...]
-) -> NDArray[np.float64] | None:
+def rate_features(mono: NDArray[np.float32], rate: int, edges_hz: tuple[float, ...]) -> NDArray[np.float64] | None:
     """What the estimate is made of: mean level and spread of each band in dB, change of level and of the spectrum.
 
     Of frames of 32 ms within 26 dB of the louder ones; None where there are less than 0.6 s of them.

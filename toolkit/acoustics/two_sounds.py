@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def _side_db(recording: Recording) -> NDArray[np.float64]:
     frames = np.lib.stride_tricks.sliding_window_view(samples, length, axis=0)[:: length // 2]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32), axis=2))).mean(axis=0)
     places = np.searchsorted(np.fft.rfftfreq(length, 1 / recording.sample_rate), _BANDS_HZ)
-    bands = [power[:, a : max(b, a + 1)].sum(axis=1) for a, b in zip(places[:-1], places[1:], strict=True)]
+    bands = [power[:, a : max(b, a + 1)].sum(axis=1) for a, b in pairwise(places)]
     both = 10 * np.log10(np.maximum(np.array(bands), 1e-12))
     return np.asarray(both[:, 0] - both[:, 1], np.float64)
 
@@ -134,7 +135,7 @@ def _spectra(mono: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(mono, length)[::hop]
     power = np.square(np.abs(np.fft.rfft(frames * np.hanning(length).astype(np.float32), 512, axis=1)))
     places = np.searchsorted(np.fft.rfftfreq(512, 1 / _RATE_HZ), _BANDS_HZ)
-    bands = [power[:, a : max(b, a + 1)].mean(axis=1) for a, b in zip(places[:-1], places[1:], strict=True)]
+    bands = [power[:, a : max(b, a + 1)].mean(axis=1) for a, b in pairwise(places)]
     found = 10 * np.log10(np.maximum(np.array(bands).T, 1e-12))
     top = float(found.max())
     found = np.maximum(found, top - 60.0)

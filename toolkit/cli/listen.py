@@ -29,7 +29,7 @@ def listen(
         typer.Option(
             "--reference",
             metavar="FILE",
-            help="What the voice was cloned from (at most 10 minutes): a leaked end of it, or swapped channels, are told.",
+            help="What the voice was cloned from: its leaked end and swapped channels are told.",
         ),
     ] = None,
     as_json: JsonOption = False,
