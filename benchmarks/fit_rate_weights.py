@@ -67,7 +67,7 @@ def main() -> None:
     ]  # fmt: skip
     for name, values in tables.items():
         numbers = [f"{value:.6g}" for value in values]
-        rows = ["    " + ", ".join(numbers[first : first + 10]) + "," for first in range(0, len(numbers), 10)]
+        rows = ["    " + ", ".join(numbers[first : first + 7]) + "," for first in range(0, len(numbers), 7)]
         lines += ["", f"{name}: tuple[float, ...] = (", *rows, ")  # fmt: skip"]
     path = ROOT / "toolkit" / "acoustics" / "rate_weights.py"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -21,7 +21,7 @@ _LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB, _SOFTEST_DB = 0.26, 0.48, -34.0, -46.0
 _HELD_ABOVE = 0.02
 """Magnitude from which a sample that stays the same is held; softer ones are steps of a coarse recording."""
 _LEAST_STEPS = 6.0
-"""Steps of the recording (16 bits and coarser) that the sound next to a hole has at least: below, natural sound has runs of zeros of its own."""
+"""Steps of the recording (16 bits or coarser) that the sound next to a hole has; below, natural sound has runs of zeros."""
 
 
 @detector("dropout")
@@ -34,7 +34,7 @@ def _dropouts(sound: Sound) -> Iterator[Fault]:
     """
     if sound.is_silent:
         return
-    finite = np.isfinite(sound.recording.samples).all(axis=1)
+    finite = np.isfinite(sound.recording.samples).all(axis=1).reshape(-1)
     magnitudes = np.abs(sound.mono)
     step = max(float(np.min(magnitudes, where=magnitudes > 0, initial=1.0)), 1 / 32768)
     near = max(3, round(_NEAR_S * sound.rate))
@@ -61,7 +61,7 @@ def _dropouts(sound: Sound) -> Iterator[Fault]:
 
 def _still(mono: NDArray[np.float32], rate: int) -> Iterator[tuple[int, int, float]]:
     """Runs of equal samples that are zero or loud: bounds and value."""
-    turns = np.flatnonzero(np.diff(mono) != 0) + 1
+    turns = np.flatnonzero(mono[1:] != mono[:-1]) + 1
     starts, stops = np.concatenate(([0], turns)), np.concatenate((turns, [len(mono)]))
     lengths = stops - starts
     long = (lengths >= max(2, round(_SHORTEST_S * rate))) & (lengths <= _LONGEST_S * rate)

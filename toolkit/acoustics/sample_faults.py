@@ -57,7 +57,8 @@ def _clipping(sound: Sound) -> Iterator[Fault]:
     if len(starts):
         says = f"{count} samples in {len(starts)} flat tops at {sound.peak:.2f} of full scale"
         yield Fault(
-            "clipping", sound.own_start_s + int(starts[0]) / sound.rate, (int(stops[-1]) - int(starts[0])) / sound.rate, count, "samples",
+            "clipping", sound.own_start_s + int(starts[0]) / sound.rate,
+            (int(stops[-1]) - int(starts[0])) / sound.rate, count, "samples",
             surely(len(starts), 3, 8), "fail", says,
         )  # fmt: skip
 
@@ -78,7 +79,8 @@ def _wrap_round(sound: Sound) -> Iterator[Fault]:
         if len(good):
             says = f"{len(good)} jumps from one end of the scale to the other: int16 overflow instead of clipping"
             yield Fault(
-                "wrap-round", sound.own_start_s + int(good[0]) / sound.rate, int(good[-1] - good[0]) / sound.rate, len(good), "count",
+                "wrap-round", sound.own_start_s + int(good[0]) / sound.rate,
+                int(good[-1] - good[0]) / sound.rate, len(good), "count",
                 surely(len(good), 2, 6), "fail", says,
             )  # fmt: skip
             return

@@ -103,7 +103,7 @@ def _tail(overview: Overview) -> Iterator[Fault]:
         says = "the whole clip is silent"
         yield Fault("tail", 0.0, overview.duration_s, overview.duration_s, "s", 1.0, "fail", says)
         return
-    first, tail_s, is_sounding = _after_speech(overview)
+    _, tail_s, is_sounding = _after_speech(overview)
     if tail_s >= 0.5 * _TAIL_S and not is_sounding:
         says = f"{tail_s:.1f} s of silence at the end"
         start_s = overview.duration_s - tail_s
