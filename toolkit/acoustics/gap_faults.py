@@ -21,7 +21,7 @@ _LEAST_EDGE, _LEAST_SOFT_EDGE, _SOFT_DB, _SOFTEST_DB = 0.26, 0.48, -34.0, -46.0
 _HELD_ABOVE = 0.02
 """Magnitude from which a sample that stays the same is held; softer ones are steps of a coarse recording."""
 _LEAST_STEPS = 6.0
-"""Steps of the recording (16 bits or coarser) that the sound next to a hole has; below, natural sound has runs of zeros."""
+"""Steps of the recording (16 bits or coarser) that sound beside a hole has; below, natural sound has runs of zeros."""
 
 
 @detector("dropout")

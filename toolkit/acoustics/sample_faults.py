@@ -155,7 +155,7 @@ def _clicks(overview: Overview) -> Iterator[Fault]:
 @detector("stutter")
 def _stutter(sound: Sound) -> Iterator[Fault]:
     """A piece that is followed by itself, sample for sample, which no voice and no network does."""
-    quantised = np.round(sound.mono * 32767).astype(np.int64)
+    quantised = np.round(np.clip(sound.mono, -64, 64) * 32767).astype(np.int64)
     if len(quantised) < 4 * _REPEATED:
         return
     hashes = np.zeros(len(quantised) - _REPEATED + 1, np.uint64)
