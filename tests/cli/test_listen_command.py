@@ -81,7 +81,7 @@ def test_what_is_no_recording_is_one_sentence(run: Run, tmp_path: Path, content:
 
 def test_twenty_minutes_are_heard_in_bounded_memory(tmp_path: Path) -> None:
     wave, rate = soundfile.read(CLEAN, dtype="float32")
-    spoken = wave[:: rate // 8000][: 8000 * 5]
+    spoken = np.resize(wave[:: rate // 8000], 8000 * 5)
     path = tmp_path / "long.wav"
     hole = int(np.argmax(np.abs(spoken)))
     with soundfile.SoundFile(path, "w", 8000, 1, "PCM_16") as file:
