@@ -56,9 +56,7 @@ def _official(folder: str, dtype: str, frames: int) -> Run:
 
     def run() -> dict[str, float]:
         torch.manual_seed(1)
-        waves, _ = model.generate_custom_voice(
-            text=TEXT, speaker=SPEAKER, language=LANGUAGE, max_new_tokens=frames + 1
-        )
+        waves, _ = model.generate_custom_voice(text=TEXT, speaker=SPEAKER, language=LANGUAGE, max_new_tokens=frames + 1)
         return {"codes_s": spent[0], "frames": len(waves[0]) / 1920}
 
     return run

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Clicks", "find_clicks"]
+__all__ = ["Clicks", "clicks_among", "find_breaks", "find_clicks"]
 
 CERTAIN_RATIO = 4.0
 """How far a break has to stand above everything within 25 ms of it to be a click by itself. The pulses of a voice come
@@ -30,10 +30,12 @@ FRAME_S = 0.080
 _GUARD_S = 0.0012
 _REACH_S = 0.025
 _BLOCK_S = 0.0004
+_REACH_BLOCKS = round(_REACH_S / _BLOCK_S)
 _PHASE_S = 0.003
 _MIN_BEATS = 4
 _DEVIATIONS = 6.0  # above what chance brings into one phase, since all phases of some hundred periods are tried
 _MAX_CANDIDATES = 5_000
+_LONGEST_PERIOD_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -50,15 +52,25 @@ def find_clicks(mono: NDArray[np.float32], sample_rate: int, edges: Sequence[int
     A click is a break that stands out by itself, or a weaker one that keeps a beat with at least three others: joints
     of chunks that were decoded with too little context come at every chunk, but often hide in loud speech.
     """
-    block = max(2, round(_BLOCK_S * sample_rate))
+    if len(mono) // _block(sample_rate) < 2 * _REACH_BLOCKS:
+        return Clicks((), NA("the recording is too short"))
+    times, heights = find_breaks(mono, sample_rate, edges)
+    return clicks_among(times, heights, len(mono) / sample_rate)
+
+
+def find_breaks(
+    mono: NDArray[np.float32], sample_rate: int, edges: Sequence[int] = ()
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times in seconds of breaks that may be clicks, and how often each stands above what surrounds it."""
+    block = _block(sample_rate)
+    count = len(mono) // block
+    if count < 2 * _REACH_BLOCKS:
+        return np.zeros(0), np.zeros(0)
     breaks = np.abs(prediction_residual(mono, sample_rate))
     count = len(breaks) // block
-    reach = round(_REACH_S / _BLOCK_S)
-    if count < 2 * reach:
-        return Clicks((), NA("the recording is too short"))
     blocks = breaks[: count * block].reshape(count, block)
     peaks = blocks.max(axis=1)
-    height = peaks / np.maximum(_maximum_around(peaks, round(_GUARD_S / _BLOCK_S), reach), 1e-9)
+    height = peaks / np.maximum(_maximum_around(peaks, round(_GUARD_S / _BLOCK_S), _REACH_BLOCKS), 1e-9)
     found = np.flatnonzero((peaks > CLICK_MINIMUM) & (height > POSSIBLE_RATIO))
     # The ends are cuts, not breaks; audio.edge_jump tells about them.
     found = found[(found > 2) & (found < count - 3)]
@@ -66,13 +78,22 @@ def find_clicks(mono: NDArray[np.float32], sample_rate: int, edges: Sequence[int
     if len(edges):
         distance = np.min(np.abs(samples[:, None] - np.asarray(edges)[None, :]), axis=1)
         found, samples = found[distance > 2 * block], samples[distance > 2 * block]
-    times, heights = _one_each(samples / sample_rate, height[found])
+    return _one_each(samples / sample_rate, np.asarray(height[found], np.float64))
+
+
+def clicks_among(times: NDArray[np.float64], heights: NDArray[np.float64], duration_s: float) -> Clicks:
+    """The breaks that are clicks: those that stand out by themselves or keep a beat, of a recording of this length."""
+    times, heights = _one_each(times, heights)
     certain = heights > CERTAIN_RATIO
-    period_s, on_beat = _beat(times, len(mono) / sample_rate)
+    period_s, on_beat = _beat(times, duration_s)
     if isinstance(period_s, NA) and int(certain.sum()) >= _MIN_BEATS:
         period_s = _even_step(times[certain]) or period_s
     kept = times[certain | on_beat]
     return Clicks(tuple(round(float(time), 4) for time in kept), period_s)
+
+
+def _block(sample_rate: int) -> int:
+    return max(2, round(_BLOCK_S * sample_rate))
 
 
 def _maximum_around(peaks: NDArray[np.float32], guard: int, reach: int) -> NDArray[np.float32]:
@@ -88,8 +109,8 @@ def _maximum_around(peaks: NDArray[np.float32], guard: int, reach: int) -> NDArr
 
 
 def _one_each(
-    times: NDArray[np.float64], heights: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    times: NDArray[np.float64], heights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Candidates that touch are one; the strongest of many stay."""
     if len(times) > _MAX_CANDIDATES:
         strongest = np.sort(np.argsort(heights)[-_MAX_CANDIDATES:])
@@ -104,7 +125,7 @@ def _beat(times: NDArray[np.float64], duration_s: float) -> tuple[float | NA, ND
     if len(times) < _MIN_BEATS:
         return NA(f"fewer than {_MIN_BEATS} clicks"), none
     found: list[tuple[float, float, NDArray[np.bool_]]] = []
-    for multiple in range(1, int(duration_s / _MIN_BEATS / FRAME_S) + 1):
+    for multiple in range(1, int(min(duration_s / _MIN_BEATS, _LONGEST_PERIOD_S) / FRAME_S) + 1):
         period = multiple * FRAME_S
         on_beat = _largest_phase(times, period)
         hits = len(np.unique(np.round((times[on_beat] - times[on_beat][0]) / period)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -16,14 +16,16 @@ from toolkit.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from toolkit.acoustics.overview import Overview
     from toolkit.acoustics.reading import Recording
 
-__all__ = ["DETECTORS", "Detector", "Fault", "SURE", "Sound", "detector", "find_faults", "surely"]
+__all__ = [
+    "DETECTORS", "Detector", "Fault", "SURE", "Sound", "WHOLE", "WholeDetector", "detector", "find_faults", "surely",
+    "whole_detector",
+]  # fmt: skip
 
 SURE = 0.5
 """Confidence from which a fault counts as found."""
-_MOST_PLACES = 100
-_BYTES = "half-precision-bytes"
 
 
 @dataclass(frozen=True)
@@ -56,22 +58,50 @@ class Fault:
 
 
 class Sound:
-    """A recording and what several detectors ask of it, each made once.
+    """A recording, or one window of a long one, and what several detectors ask of it, each made once.
 
-    ``chunk_s`` is the length of a chunk when it is known: ``audio_chunk_size`` frames of 80 ms.
+    Attributes:
+        start_s: where the window begins in the whole recording; places of faults are counted from the window's start.
+        own: samples from and up to which belong to this window alone; detectors that count look at no others.
+        chunk_s: length of a chunk when it is known: ``audio_chunk_size`` frames of 80 ms.
+        reference: the recording that a voice was cloned from, when it is known.
+        speech_db: level of the louder speech of windows before; a window of pauses is not judged by its own level.
     """
 
-    def __init__(self, recording: Recording, chunk_s: float | None = None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        chunk_s: float | None = None,
+        *,
+        reference: Recording | None = None,
+        start_s: float = 0.0,
+        own: slice = slice(None),
+        speech_db: float | None = None,
+    ) -> None:
         if chunk_s is not None and not 0.08 <= chunk_s <= 3600:
             raise UsageError(f"a chunk lasts between 0.08 and 3600 s, not {chunk_s}")
         self.recording = recording
         self.rate = recording.sample_rate
         self.chunk_s = chunk_s
+        self.reference = reference
+        self.start_s = start_s
+        self.own = own
+        self.earlier_speech_db = speech_db
 
     @cached_property
     def mono(self) -> NDArray[np.float32]:
         """Mean of the channels, float32 ``[frames]``, 0 for what is no number."""
         return self.recording.finite_mono()
+
+    @property
+    def own_samples(self) -> NDArray[np.float32]:
+        """Samples of the stretch that is this window's alone, float32 ``[frames, channels]``."""
+        return self.recording.samples[self.own]
+
+    @property
+    def own_start_s(self) -> float:
+        """Where that stretch begins in the window."""
+        return (self.own.start or 0) / self.rate
 
     @cached_property
     def peak(self) -> float:
@@ -81,7 +111,10 @@ class Sound:
     @cached_property
     def levels(self) -> Levels:
         """Levels of frames of 20 ms every 10 ms."""
-        return frame_levels(self.mono, self.rate)
+        levels = frame_levels(self.mono, self.rate)
+        if self.earlier_speech_db is None or self.earlier_speech_db < levels.speech_db:
+            return levels
+        return replace(levels, speech_db=self.earlier_speech_db)
 
     @cached_property
     def gaps(self) -> tuple[Gap, ...]:
@@ -100,15 +133,18 @@ class Sound:
 
 
 Detector = Callable[[Sound], Iterable[Fault]]
+WholeDetector = Callable[["Overview"], Iterable[Fault]]
 DETECTORS: dict[str, Detector] = {}
-"""All detectors by name, in the order in which they are asked."""
+"""Detectors that look at samples, by name, in the order in which they are asked; a long recording window by window."""
+WHOLE: dict[str, WholeDetector] = {}
+"""Detectors that need the whole recording and look at its overview."""
 
 
 def detector(name: str) -> Callable[[Detector], Detector]:
-    """Register a detector under a name, which its faults bear too."""
+    """Register a detector of samples under a name, which its faults bear too."""
 
     def register(function: Detector) -> Detector:
-        if name in DETECTORS:
+        if name in DETECTORS or name in WHOLE:
             raise UsageError(f"two detectors are called {name}")
         DETECTORS[name] = function
         return function
@@ -116,21 +152,34 @@ def detector(name: str) -> Callable[[Detector], Detector]:
     return register
 
 
-def find_faults(recording: Recording, chunk_s: float | None = None) -> tuple[Fault, ...]:
+def whole_detector(name: str) -> Callable[[WholeDetector], WholeDetector]:
+    """Register a detector of whole recordings under a name, which its faults bear too."""
+
+    def register(function: WholeDetector) -> WholeDetector:
+        if name in DETECTORS or name in WHOLE:
+            raise UsageError(f"two detectors are called {name}")
+        WHOLE[name] = function
+        return function
+
+    return register
+
+
+def find_faults(
+    recording: Recording, chunk_s: float | None = None, reference: Recording | None = None
+) -> tuple[Fault, ...]:
     """Faults of a recording that count as found, the surest first, at most 100.
+
+    ``reference`` is what the voice was cloned from; only with it are a leaked prefix and swapped channels told.
 
     Raises:
         UsageError: ``chunk_s`` is not a length of a chunk (0.08 to 3600 s).
     """
-    from toolkit.acoustics import sample_faults, sound_faults  # noqa: F401 - they register their detectors
+    from toolkit.acoustics.windows import Listener, windows_of
 
-    sound = Sound(recording, chunk_s)
-    found = [fault for detect in DETECTORS.values() for fault in detect(sound) if fault.confidence >= SURE]
-    if any(fault.name == _BYTES for fault in found):
-        # What is no sound at all has no clicks and no noise; the bytes explain the rest.
-        found = [fault for fault in found if fault.name in (_BYTES, "cut-end")]
-    found.sort(key=lambda fault: (-fault.confidence, fault.place_s))
-    return tuple(found[:_MOST_PLACES])
+    listener = Listener(recording.sample_rate, chunk_s, reference)
+    for window in windows_of(recording):
+        listener.hear(window)
+    return listener.faults(recording.header_duration_s)
 
 
 def surely(value: float, unsure: float, sure: float) -> float:

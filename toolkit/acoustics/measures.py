@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from toolkit.acoustics.clicks import find_clicks
+from toolkit.acoustics.faults import find_faults
 from toolkit.acoustics.gaps import find_gaps, starts_with_header
 from toolkit.acoustics.levels import Levels, frame_levels
 from toolkit.acoustics.reading import Recording, read_wav
+from toolkit.acoustics.sound_faults import CAP_TOLERANCE_S, FRAME_CAPS, FRAME_S
 from toolkit.acoustics.speech import is_noise_like, speech_rate_ratio, zero_crossing_rates
 from troubleshoot.facts import NA
 
@@ -20,11 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FRAME_CAPS", "MEASURES", "measure", "measure_file"]
 
-FRAME_S = 0.080
-"""Length of a frame of the codec: 1,920 samples at 24 kHz."""
-FRAME_CAPS = (2048, 4096, 8192)
-"""Limits of frames in use: the defaults of qwen-tts's wrapper and of its model, and generation_config.json's."""
-CAP_TOLERANCE_S = 0.2  # a run that hits the cap of N tokens gives N - 1 frames
 SILENT_PEAK = 1e-4
 CLIPPED = 0.999
 """Full scale less a thousandth: the codec clamps to 1.0, and 16 bits end at 0.99997."""
@@ -35,7 +32,7 @@ MEASURES: tuple[str, ...] = (
     "audio.header_duration_s", "audio.at_frame_cap", "audio.tail_quiet_s", "audio.leading_quiet_s", "audio.tail_zcr",
     "audio.body_zcr", "audio.click_count", "audio.click_period_s", "audio.zero_gap_count", "audio.zero_gap_ms",
     "audio.edge_jump", "audio.start_burst", "audio.seconds_per_character", "audio.speech_rate_ratio",
-    "audio.noise_like",
+    "audio.noise_like", "audio.faults",
 )  # fmt: skip
 """Names of all measures, in the order of docs/rule-format.md."""
 
@@ -60,6 +57,7 @@ def measure(recording: Recording, text: str | None = None) -> dict[str, object]:
         **_amplitude(recording, finite, peak),
         **(_sound(recording, mono) if peak >= SILENT_PEAK else {**dict.fromkeys(_ABOUT_SOUND, _SILENT), **_NO_BREAKS}),
         "audio.start_burst": starts_with_header(recording.samples),
+        "audio.faults": ", ".join(sorted({fault.name for fault in find_faults(recording)})) or "none",
         "audio.seconds_per_character": _seconds_per_character(recording, text),
     }
     return {name: facts[name] for name in MEASURES}

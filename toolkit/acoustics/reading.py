@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +19,7 @@ from troubleshoot.facts import NA
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["MAX_RATE_HZ", "MIN_RATE_HZ", "Recording", "read_wav"]
+__all__ = ["MAX_RATE_HZ", "MIN_RATE_HZ", "Recording", "Stream", "open_stream", "read_wav"]
 
 MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 192_000
 """Rates that recordings of speech have; a header outside them is damaged (the codec's own is 24,000)."""
@@ -88,15 +90,7 @@ def read_wav(path: str | Path, *, require_finite: bool = False, max_samples: int
     """
     path = Path(path)
     name = path.name or str(path)
-    try:
-        size = path.stat().st_size
-        header = read_wav_header(path) if path.is_file() else None
-    except (OSError, ValueError) as error:
-        raise BadAudio(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
-    if not path.is_file():
-        raise BadAudio(f"{name}: is not a file")
-    if size == 0:
-        raise BadAudio(f"{name}: is empty")
+    header, size = _header_of(path, name)
     samples, rate, frames = _decode(path, name, max_samples)
     if not len(samples):
         raise BadAudio(f"{name}: holds no samples{_hint(header, size)}")
@@ -107,20 +101,84 @@ def read_wav(path: str | Path, *, require_finite: bool = False, max_samples: int
     return recording
 
 
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """An open recording: ``blocks`` gives float32 ``[frames, channels]``, each read when it is asked for.
+
+    ``header_frames`` is what the header promises, NA when it promises nothing.
+    """
+
+    sample_rate: int
+    channel_count: int
+    header_frames: int | NA
+    blocks: Iterator[NDArray[np.float32]] = field(repr=False)
+
+
+@contextmanager
+def open_stream(path: str | Path, block_samples: int = 200_000) -> Iterator[Stream]:
+    """Open a recording of any length to read it in blocks of ``block_samples`` samples of all channels.
+
+    Raises :class:`BadAudio`, as :func:`read_wav` does; a fault in the middle of the file shows while it is read.
+    """
+    path = Path(path)
+    name = path.name or str(path)
+    header, size = _header_of(path, name)
+    sound = _soundfile()
+    with _one_sentence(path, name), sound.SoundFile(os.fspath(path)) as file:
+        _check_format(name, file.samplerate, file.channels)
+
+        def blocks() -> Iterator[NDArray[np.float32]]:
+            frames = 0
+            while len(block := file.read(max(1, block_samples // file.channels), dtype="float32", always_2d=True)):
+                frames += len(block)
+                yield block
+            if not frames:
+                raise BadAudio(f"{name}: holds no samples{_hint(header, size)}")
+
+        yield Stream(file.samplerate, file.channels, _header_frames(header, file.frames), blocks())
+
+
+def _header_of(path: Path, name: str) -> tuple[WavHeader | None, int]:
+    """WAV header, when it is one, and the size of a file that has something in it."""
+    try:
+        size = path.stat().st_size
+        header = read_wav_header(path) if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise BadAudio(f"{name}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
+    if not path.is_file():
+        raise BadAudio(f"{name}: is not a file")
+    if size == 0:
+        raise BadAudio(f"{name}: is empty")
+    return header, size
+
+
+@contextmanager
+def _one_sentence(path: Path, name: str) -> Iterator[None]:
+    """What the decoder complains about, as one :class:`BadAudio`."""
+    try:
+        yield
+    except BadAudio:
+        raise
+    except (_soundfile().LibsndfileError, RuntimeError, ValueError, OSError, MemoryError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise BadAudio(f"{name}: {_what_it_is(path)} ({reason})") from None
+
+
+def _check_format(name: str, rate: int, channels: int) -> None:
+    if channels > MAX_CHANNELS:
+        raise BadAudio(f"{name}: {channels} channels; one or two are measured")
+    if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
+        raise BadAudio(f"{name}: {_rate_fault(rate)}")
+
+
 def _decode(path: Path, name: str, max_samples: int) -> tuple[NDArray[np.float32], int, int]:
     """Samples, rate, and the number of frames that the decoder announced."""
     sound = _soundfile()
-    try:
-        with sound.SoundFile(os.fspath(path)) as file:
-            rate, channels, frames = file.samplerate, file.channels, file.frames
-            if channels > MAX_CHANNELS:
-                raise BadAudio(f"{name}: {channels} channels; one or two are measured")
-            if not MIN_RATE_HZ <= rate <= MAX_RATE_HZ:
-                raise BadAudio(f"{name}: {_rate_fault(rate)}")
-            # Read up to one frame more than the limit: a stream's header announces more frames than there are.
-            samples = file.read(min(max(frames, 0), max_samples // channels + 1), dtype="float32", always_2d=True)
-    except (sound.LibsndfileError, RuntimeError, ValueError, OSError, MemoryError) as error:
-        raise BadAudio(f"{name}: {_what_it_is(path)} ({str(error).splitlines()[0][:120]})") from None
+    with _one_sentence(path, name), sound.SoundFile(os.fspath(path)) as file:
+        rate, channels, frames = file.samplerate, file.channels, file.frames
+        _check_format(name, rate, channels)
+        # Read up to one frame more than the limit: a stream's header announces more frames than there are.
+        samples = file.read(min(max(frames, 0), max_samples // channels + 1), dtype="float32", always_2d=True)
     if samples.size > max_samples:
         limit_min = max_samples // channels / rate / 60
         raise BadAudio(f"{name}: is longer than {limit_min:.0f} minutes; cut out the part in question")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from toolkit.acoustics.clicks import find_clicks
-from toolkit.acoustics.faults import Fault, Sound, detector, surely
+from toolkit.acoustics.faults import Fault, Sound, detector, surely, whole_detector
 from troubleshoot.facts import NA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from toolkit.acoustics.overview import Overview
 
 __all__: list[str] = []
 
@@ -28,7 +29,7 @@ one and the same stored s twice agrees for a small part of the time between."""
 
 @detector("not-finite")
 def _not_finite(sound: Sound) -> Iterator[Fault]:
-    bad = np.flatnonzero(~np.isfinite(sound.recording.samples).all(axis=1))
+    bad = np.flatnonzero(~np.isfinite(sound.own_samples).all(axis=1)) + (sound.own.start or 0)
     if len(bad):
         length_s = (int(bad[-1]) - int(bad[0]) + 1) / sound.rate
         says = f"{len(bad)} samples are not numbers (NaN or infinite): FP16 overflowed, most likely"
@@ -38,12 +39,14 @@ def _not_finite(sound: Sound) -> Iterator[Fault]:
 @detector("clipping")
 def _clipping(sound: Sound) -> Iterator[Fault]:
     """Flat tops: three or more samples in a row at the peak of their channel, at several places."""
-    samples = np.nan_to_num(sound.recording.samples, posinf=0.0, neginf=0.0)
+    samples = np.nan_to_num(sound.own_samples, posinf=0.0, neginf=0.0)
     at_peak = np.zeros(len(samples), bool)
+    is_coarse = _is_coarse(samples)
     for channel in samples.T:
         for side in (channel, -channel):
             top = float(side.max())
-            if top > 0.05:
+            # With 8 bits several samples in a row share one step; only full scale is a top that was cut then.
+            if top > 0.05 and (top > 0.98 or not is_coarse):
                 at_peak |= side >= top * (1 - _FLAT)
     starts, stops = _runs(at_peak, 3)
     count = int((stops - starts).sum())
@@ -54,7 +57,8 @@ def _clipping(sound: Sound) -> Iterator[Fault]:
     if len(starts):
         says = f"{count} samples in {len(starts)} flat tops at {sound.peak:.2f} of full scale"
         yield Fault(
-            "clipping", int(starts[0]) / sound.rate, (int(stops[-1]) - int(starts[0])) / sound.rate, count, "samples",
+            "clipping", sound.own_start_s + int(starts[0]) / sound.rate,
+            (int(stops[-1]) - int(starts[0])) / sound.rate, count, "samples",
             surely(len(starts), 3, 8), "fail", says,
         )  # fmt: skip
 
@@ -62,7 +66,7 @@ def _clipping(sound: Sound) -> Iterator[Fault]:
 @detector("wrap-round")
 def _wrap_round(sound: Sound) -> Iterator[Fault]:
     """Jumps of nearly two full scales that are none when 2 is added: int16 arithmetic went over its edge."""
-    for channel in np.nan_to_num(sound.recording.samples, posinf=0.0, neginf=0.0).T:
+    for channel in np.nan_to_num(sound.own_samples, posinf=0.0, neginf=0.0).T:
         step = np.diff(channel)
         places = np.flatnonzero(np.abs(step) > 1.3)
         places = places[(places > 0) & (places < len(step) - 1)]
@@ -75,22 +79,22 @@ def _wrap_round(sound: Sound) -> Iterator[Fault]:
         if len(good):
             says = f"{len(good)} jumps from one end of the scale to the other: int16 overflow instead of clipping"
             yield Fault(
-                "wrap-round", int(good[0]) / sound.rate, int(good[-1] - good[0]) / sound.rate, len(good), "count",
+                "wrap-round", sound.own_start_s + int(good[0]) / sound.rate,
+                int(good[-1] - good[0]) / sound.rate, len(good), "count",
                 surely(len(good), 2, 6), "fail", says,
             )  # fmt: skip
             return
 
 
-@detector("dc-offset")
-def _dc_offset(sound: Sound) -> Iterator[Fault]:
-    offset = float(sound.mono.mean(dtype=np.float64))
-    rms = float(np.sqrt(np.mean(np.square(sound.mono, dtype=np.float64))))
-    share = abs(offset) / max(rms, 1e-9)
+@whole_detector("dc-offset")
+def _dc_offset(overview: Overview) -> Iterator[Fault]:
+    offset = overview.mean
+    share = abs(offset) / max(overview.rms, 1e-9)
     if abs(offset) > 0.003:
         says = f"the samples' mean is {offset:+.3f} of full scale instead of 0"
         yield Fault(
-            "dc-offset", 0.0, sound.duration_s, abs(offset), "full scale",
-            min(surely(abs(offset), 0.008, 0.02), surely(share, 0.06, 0.15)), "warn", says,
+            "dc-offset", 0.0, overview.duration_s, abs(offset), "full scale",
+            min(surely(abs(offset), 0.010, 0.022), surely(share, 0.06, 0.15)), "warn", says,
         )  # fmt: skip
 
 
@@ -123,35 +127,10 @@ def _half_precision_bytes(sound: Sound) -> Iterator[Fault]:
             return
 
 
-@detector("dropout")
-def _dropouts(sound: Sound) -> Iterator[Fault]:
-    """Zeros with speech on both sides; the louder its last millisecond, the surer.
-
-    Around the closure of a plosive speech has faded by 19 dB and more by then, around a hole by 12 and less.
-    """
-    if sound.is_silent:
-        return
-    finite = np.isfinite(sound.recording.samples).all(axis=1).reshape(-1)
-    flank = max(2, round(0.001 * sound.rate))
-    for gap in sound.gaps:
-        if not finite[gap.start : gap.stop].all():  # read as zeros; not-finite tells about them
-            continue
-        length_s = gap.length / sound.rate
-        sides = sound.mono[max(0, gap.start - flank) : gap.start], sound.mono[gap.stop : gap.stop + flank]
-        power = min(float(np.mean(np.square(side, dtype=np.float64))) for side in sides)
-        above_db = 10 * float(np.log10(max(power, 1e-12))) - sound.levels.speech_db
-        says = f"{length_s * 1000:.0f} ms of zeros cut into speech"
-        yield Fault(
-            "dropout", gap.start / sound.rate, length_s, length_s, "s", surely(above_db, -14.5, -9), "fail", says
-        )
-
-
-@detector("click")
-def _clicks(sound: Sound) -> Iterator[Fault]:
+@whole_detector("click")
+def _clicks(overview: Overview) -> Iterator[Fault]:
     """Breaks of the waveform; four or more in a beat are the seams of chunks."""
-    if sound.is_silent:
-        return
-    clicks = find_clicks(sound.mono, sound.rate, [edge for gap in sound.gaps for edge in (gap.start, gap.stop)])
+    clicks = overview.clicks
     times = clicks.times_s
     if not times:
         return
@@ -160,10 +139,10 @@ def _clicks(sound: Sound) -> Iterator[Fault]:
         says = f"{len(times)} clicks, one every {period_s:g} s ({period_s / 0.08:g} frames): seams of chunks"
         yield Fault("click", times[0], times[-1] - times[0], len(times), "count", 0.98, "fail", says)
         return
-    if sound.chunk_s is not None:
-        seams = [time for time in times if abs((time + 0.004) % sound.chunk_s - 0.004) < 0.004 and time > 0.01]
+    if overview.chunk_s is not None:
+        seams = [time for time in times if abs((time + 0.004) % overview.chunk_s - 0.004) < 0.004 and time > 0.01]
         if seams:
-            says = f"{len(seams)} of {len(times)} clicks lie at the seams of chunks of {sound.chunk_s:g} s"
+            says = f"{len(seams)} of {len(times)} clicks lie at the seams of chunks of {overview.chunk_s:g} s"
             yield Fault(
                 "click", seams[0], seams[-1] - seams[0], len(seams), "count",
                 surely(len(seams), 0.5, 2), "fail", says,
@@ -176,7 +155,7 @@ def _clicks(sound: Sound) -> Iterator[Fault]:
 @detector("stutter")
 def _stutter(sound: Sound) -> Iterator[Fault]:
     """A piece that is followed by itself, sample for sample, which no voice and no network does."""
-    quantised = np.round(sound.mono * 32767).astype(np.int64)
+    quantised = np.round(np.clip(sound.mono, -64, 64) * 32767).astype(np.int64)
     if len(quantised) < 4 * _REPEATED:
         return
     hashes = np.zeros(len(quantised) - _REPEATED + 1, np.uint64)
@@ -202,33 +181,17 @@ def _stutter(sound: Sound) -> Iterator[Fault]:
     yield Fault("stutter", place_s, best / sound.rate, length_s, "s", surely(length_s, 0.015, 0.03), "fail", says)
 
 
-@detector("stereo")
-def _stereo(sound: Sound) -> Iterator[Fault]:
-    """Two channels that are one and the same, one of which is empty, or that cancel each other."""
-    if sound.recording.channel_count != 2 or sound.is_silent:
-        return
-    left, right = np.nan_to_num(sound.recording.samples, posinf=0.0, neginf=0.0).T.astype(np.float64)
-    powers = float(np.mean(left * left)), float(np.mean(right * right))
-    if min(powers) < 1e-6 * max(powers):
-        side = "right" if powers[1] < powers[0] else "left"
-        yield Fault("stereo", 0.0, sound.duration_s, 60.0, "dB", 0.97, "fail", f"the {side} channel is empty")
-        return
-    likeness = float(np.mean(left * right)) / (powers[0] * powers[1]) ** 0.5
-    if np.array_equal(left, right):
-        says = "both channels are the same: mono written twice"
-        yield Fault("stereo", 0.0, sound.duration_s, 1.0, "correlation", 1.0, "warn", says)
-    elif likeness < -0.9:
-        says = "the channels are each other's opposite and cancel in mono"
-        yield Fault(
-            "stereo", 0.0, sound.duration_s, likeness, "correlation", surely(-likeness, 0.9, 0.97), "fail", says
-        )
-
-
 def _runs(mask: NDArray[np.bool_], shortest: int) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
     turns = np.flatnonzero(np.diff(np.concatenate(([False], mask, [False]))))
     starts, stops = turns[::2], turns[1::2]
     long = stops - starts >= shortest
     return starts[long], stops[long]
+
+
+def _is_coarse(samples: NDArray[np.float32]) -> bool:
+    """Whether all samples are steps of 8 bits."""
+    steps = samples[:: max(1, len(samples) // 20_000)] * 128
+    return bool(np.all(steps == np.round(steps)))
 
 
 def _smoothness(values: NDArray[np.floating]) -> float:

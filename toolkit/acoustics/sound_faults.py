@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from toolkit.acoustics.faults import Fault, Sound, detector, surely
-from toolkit.acoustics.levels import Levels, frame_levels
-from toolkit.acoustics.speech import zero_crossing_rates
+from toolkit.acoustics.faults import Fault, Sound, detector, surely, whole_detector
+from toolkit.acoustics.speech import ZCR_RATE_HZ
+from troubleshoot.facts import NA
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__: list[str] = []
+    from toolkit.acoustics.overview import Overview
 
+__all__ = ["CAP_TOLERANCE_S", "FRAME_CAPS", "FRAME_S"]
+
+FRAME_S = 0.080
+"""Length of a frame of the codec: 1,920 samples at 24 kHz."""
+FRAME_CAPS = (2048, 4096, 8192)
+"""Limits of frames in use: the defaults of qwen-tts's wrapper and of its model, and generation_config.json's."""
+CAP_TOLERANCE_S = 0.2  # a run that hits the cap of N tokens gives N - 1 frames
 _MAINS_HZ = (50.0, 60.0)
 _HUM_WINDOW_S = 0.25
 _STRETCH_S = 0.040
@@ -47,7 +54,8 @@ def _hum(sound: Sound) -> Iterator[Fault]:
             best = above_db, line_db, mains_hz
     if best is not None and best[1] > -70:
         above_db, line_db, mains_hz = best
-        says = f"hum of {mains_hz:g} Hz at {line_db:.0f} dBFS: mains, from a recording that was cloned or mixed in"
+        below_db = sound.levels.speech_db - line_db
+        says = f"hum of {mains_hz:g} Hz at {line_db:.0f} dBFS, {below_db:.0f} dB below the speech: mains, from a source"
         yield Fault(
             "hum", 0.0, sound.duration_s, line_db, "dBFS", surely(above_db, 10, 20), "warn", says
         )  # fmt: skip
@@ -88,53 +96,74 @@ def _noise_like(sound: Sound) -> Iterator[Fault]:
     )  # fmt: skip
 
 
-@detector("tail")
-def _tail(sound: Sound) -> Iterator[Fault]:
-    """A second or more after the last loud sound: silence, or the murmur of a run that missed its end."""
-    levels = sound.levels
-    if sound.is_silent:
+@whole_detector("tail")
+def _tail(overview: Overview) -> Iterator[Fault]:
+    """A second or more of silence after the last loud sound, or silence all through."""
+    if overview.is_silent:
         says = "the whole clip is silent"
-        yield Fault("tail", 0.0, sound.duration_s, sound.duration_s, "s", 1.0, "fail", says)
+        yield Fault("tail", 0.0, overview.duration_s, overview.duration_s, "s", 1.0, "fail", says)
         return
-    first = int(np.flatnonzero(levels.frames_db > levels.speech_db - _BELOW_DB)[-1]) + 2
-    start_s = min(first * levels.hop / sound.rate, sound.duration_s)
-    tail_s = sound.duration_s - start_s
-    if tail_s < 0.5 * _TAIL_S:
-        return
-    murmur = float(levels.is_sounding[first:].mean())
-    if murmur < 0.5:
+    _, tail_s, is_sounding = _after_speech(overview)
+    if tail_s >= 0.5 * _TAIL_S and not is_sounding:
         says = f"{tail_s:.1f} s of silence at the end"
+        start_s = overview.duration_s - tail_s
         yield Fault("tail", start_s, tail_s, tail_s, "s", surely(tail_s, 1.0, 1.5), "warn", says)
+
+
+@whole_detector("runaway")
+def _runaway(overview: Overview) -> Iterator[Fault]:
+    """A run that missed its end: murmur after the speech, or a length that is exactly a cap of frames."""
+    if overview.is_silent:
         return
-    rate, _ = zero_crossing_rates(sound.mono[int(start_s * sound.rate) :], _levels_of(sound, start_s))
-    drop_db = levels.speech_db - float(np.median(levels.frames_db[first:]))
-    murmurs = isinstance(rate, float) and rate > _MURMUR_ZCR
-    says = f"{tail_s:.1f} s of murmur, {drop_db:.0f} dB below the speech, after its end: a run that did not stop"
-    confidence = surely(tail_s, 1.0, 1.5) * (1.0 if murmurs else 0.6)
-    yield Fault("tail", start_s, tail_s, drop_db, "dB", confidence, "fail", says)
+    caps = [cap for cap in FRAME_CAPS if abs(overview.duration_s - cap * FRAME_S) <= CAP_TOLERANCE_S]
+    at_cap = f", and the length is that of {caps[0]} frames" if caps else ""
+    first, tail_s, is_sounding = _after_speech(overview)
+    if tail_s >= 0.5 * _TAIL_S and (is_sounding or caps):
+        drop_db = overview.levels.speech_db - float(np.median(overview.levels.frames_db[first:]))
+        rate = _zero_crossings(overview, first)
+        of_babble = f", with {rate:.2f} crossings of zero a sample" if rate else ""
+        # Speech has 0.05 to 0.09 crossings a sample, babble 0.13 to 0.28; room tone after speech has fewer.
+        confidence = surely(tail_s, 1.0, 1.5) * (1.0 if rate > _MURMUR_ZCR or caps else 0.6)
+        says = f"{tail_s:.1f} s after the speech, {drop_db:.0f} dB below it{of_babble}{at_cap}: a run that did not stop"
+        yield Fault("runaway", overview.duration_s - tail_s, tail_s, drop_db, "dB", confidence, "fail", says)
+    elif caps:
+        says = f"the length is that of {caps[0]} frames, a cap in use: the end may be missing, or was never reached"
+        yield Fault("runaway", 0.0, overview.duration_s, overview.duration_s, "s", 0.8, "fail", says)
 
 
-@detector("cut-end")
-def _cut_end(sound: Sound) -> Iterator[Fault]:
+@whole_detector("cut-end")
+def _cut_end(overview: Overview) -> Iterator[Fault]:
     """The file is shorter than its header says, or the sound stops at full level instead of fading."""
-    recording = sound.recording
-    if recording.is_truncated and isinstance(recording.header_duration_s, float):
-        missing_s = recording.header_duration_s - sound.duration_s
+    duration_s, promised_s = overview.duration_s, overview.promised_s
+    if not isinstance(promised_s, NA) and promised_s > duration_s + 0.5 / overview.sample_rate:
+        missing_s = promised_s - duration_s
         says = f"the file ends {missing_s:.2f} s before the length that its header promises"
-        yield Fault("cut-end", sound.duration_s, 0.0, missing_s, "s", 1.0, "fail", says)
+        yield Fault("cut-end", duration_s, 0.0, missing_s, "s", 1.0, "fail", says)
         return
-    last = sound.mono[-max(2, round(0.010 * sound.rate)) :].astype(np.float64)
-    level_db = 10 * float(np.log10(max(float(np.var(last)), 1e-12)))
-    above_db = level_db - sound.levels.speech_db
-    floor_db = float(np.percentile(sound.levels.frames_db, 5))
-    if not sound.is_silent and level_db > floor_db + 8:
+    above_db = overview.last_db - overview.levels.speech_db
+    floor_db = float(np.percentile(overview.levels.frames_db, 5))
+    if not overview.is_silent and overview.last_db > floor_db + 8:
         says = f"the sound stops at {above_db:+.0f} dB of the speech level, without fading: the end is missing"
-        yield Fault("cut-end", sound.duration_s, 0.0, above_db, "dB", surely(above_db, -20, -12), "fail", says)
+        yield Fault("cut-end", duration_s, 0.0, above_db, "dB", surely(above_db, -20, -12), "fail", says)
 
 
-def _levels_of(sound: Sound, start_s: float) -> Levels:
-    """Levels of what comes after ``start_s``."""
-    return frame_levels(sound.mono[int(start_s * sound.rate) :], sound.rate)
+def _after_speech(overview: Overview) -> tuple[int, float, bool]:
+    """First frame after the last loud one, seconds from there to the end, and whether most of them sound."""
+    levels = overview.levels
+    loud = np.flatnonzero(levels.frames_db > levels.speech_db - _BELOW_DB)
+    first = int(loud[-1]) + 2 if len(loud) else 0
+    start_s = min(first * levels.hop / overview.sample_rate, overview.duration_s)
+    after = levels.is_sounding[first:]
+    return first, overview.duration_s - start_s, bool(len(after)) and float(after.mean()) >= 0.5
+
+
+def _zero_crossings(overview: Overview, first: int) -> float:
+    """Crossings of zero a sample of 24 kHz from a frame on; 0 where hardly anything sounds."""
+    levels = overview.levels
+    sounding = levels.is_sounding[first:]
+    if int(sounding.sum()) < 20:
+        return 0.0
+    return float(overview.crossings[first:][sounding].mean()) * overview.sample_rate / levels.hop / ZCR_RATE_HZ
 
 
 def _stretches(sound: Sound) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from troubleshoot.facts import NA
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["is_noise_like", "speech_rate_ratio", "syllable_times_s", "zero_crossing_rates"]
+__all__ = ["frame_crossings", "is_noise_like", "speech_rate_ratio", "syllable_times_s", "zero_crossing_rates"]
 
 ZCR_RATE_HZ = 24_000
 """Rate for which zero-crossing rates are given, the codec's: crossings a second divided by it. Chinese speech has 0.05
@@ -35,13 +35,13 @@ _FEW_PEAKS = 4
 
 def zero_crossing_rates(mono: NDArray[np.float32], levels: Levels) -> tuple[float | NA, float | NA]:
     """Rates of the first nine tenths and of the last tenth, over the frames that hold sound."""
-    frames = _frame_crossings(mono, levels)
+    frames = frame_crossings(mono, levels)
     sounding = levels.is_sounding
     cut = round(len(frames) * (1 - _TAIL_SHARE))
     return _rate(frames[:cut], sounding[:cut], levels), _rate(frames[cut:], sounding[cut:], levels)
 
 
-def _frame_crossings(mono: NDArray[np.float32], levels: Levels) -> NDArray[np.int_]:
+def frame_crossings(mono: NDArray[np.float32], levels: Levels) -> NDArray[np.int_]:
     """Crossings of zero in each hop; the recording's mean is taken for zero."""
     positive = mono >= mono.mean(dtype=np.float64)
     crossings = np.concatenate(([0], np.cumsum(positive[1:] != positive[:-1])))
@@ -63,7 +63,7 @@ def is_noise_like(mono: NDArray[np.float32], levels: Levels) -> bool | NA:
     seconds = int(loud.sum()) * levels.hop / levels.sample_rate
     if seconds < _MIN_SOUND_S:
         return NA("there is hardly any sound")
-    rates = _frame_crossings(mono, levels)[loud] * levels.sample_rate / levels.hop / ZCR_RATE_HZ
+    rates = frame_crossings(mono, levels)[loud] * levels.sample_rate / levels.hop / ZCR_RATE_HZ
     flatness = _flatness(mono, levels)
     high = float(np.mean(rates > NOISE_ZCR)), float(np.mean(flatness > NOISE_FLATNESS))
     return min(high) >= 0.8

@@ -12,9 +12,8 @@ from toolkit.cli.output import HtmlOption, JsonOption, emit, note
 
 __all__ = ["listen"]
 
-_LONGEST_SAMPLES = 5_000_000
-"""Samples of all channels: 3.4 minutes of 24 kHz mono, longer than the 2,048 frames at which a run is cut off."""
-_SHORTEST_S = 0.05
+_LONGEST_REFERENCE = 15_000_000
+"""Samples of all channels: ten minutes of 24 kHz mono."""
 
 
 def listen(
@@ -27,6 +26,14 @@ def listen(
     ] = None,
     text: Annotated[
         str | None, typer.Option("--text", metavar="TEXT", help="What is said: gives the pace from the text.")
+    ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference",
+            metavar="FILE",
+            help="What the voice was cloned from: its leaked end and swapped channels are told.",
+        ),
     ] = None,
     against: Annotated[
         Path | None,
@@ -45,42 +52,29 @@ def listen(
     as_json: JsonOption = False,
     html: HtmlOption = None,
 ) -> None:
-    """Measure recordings of speech and find what is wrong with them, and where.
+    """Measure recordings of speech and find what is wrong with them, and where. Long files are read piece by piece.
 
     Exit code 0 without faults, 4 when all are blemishes, 3 when something is broken. Faults of OTHER do
     not count.
     """
-    from toolkit.acoustics.faults import find_faults
     from toolkit.acoustics.reading import read_wav
-    from toolkit.acoustics.voice import measure_voice
-    from toolkit.cli.listen_beside import Listened, check_options, compare_all, draw
+    from toolkit.cli.listen_beside import Hearing, check_options, compare_all, draw
     from toolkit.doctor import listening
-    from toolkit.doctor.listening import Heard
 
     check_options(files, plot, against, spread or ())
-    seam_s = None if chunk is None else chunk * 0.08
-
-    def hear(path: Path) -> Listened:
-        recording = read_wav(path, max_samples=_LONGEST_SAMPLES)
-        voice = None
-        if recording.duration_s >= _SHORTEST_S:
-            voice = measure_voice(recording.finite_mono(), recording.sample_rate, text)
-        return Listened(path, recording, voice, find_faults(recording, seam_s))
-
-    listened = [hear(path) for path in files]
-    other = None if against is None else hear(against)
-    compared = [] if other is None else compare_all(listened, other, [hear(path) for path in spread or ()])
+    cloned_from = None if reference is None else read_wav(reference, max_samples=_LONGEST_REFERENCE)
+    hearing = Hearing(None if chunk is None else chunk * 0.08, cloned_from, text)
+    # Only what is drawn or compared has to lie in memory as a whole.
+    whole = against is not None or plot is not None
+    listened = [hearing.hear(path, whole=whole) for path in files]
+    other = None if against is None else hearing.hear(against, whole=True)
+    seeds = [hearing.hear(path, whole=True) for path in spread or ()]
+    compared = [] if other is None else compare_all(listened, other, seeds)
     if plot is not None:
         drawn = listened if other is None else [other, *listened]
         draw(plot, drawn, compared[0].comparison if compared else None)
         note(f"wrote {plot}")
-    heard = [
-        Heard(
-            str(one.path), one.recording.duration_s, one.recording.sample_rate, one.recording.channel_count,
-            one.voice, one.faults,
-        )
-        for one in listened
-    ]  # fmt: skip
+    heard = [one.heard for one in listened]
     emit(
         lambda: listening.document_of(heard, __version__, compared),
         listening.to_json(heard, compared),

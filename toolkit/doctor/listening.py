@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
 from toolkit.acoustics.faults import Fault
-from toolkit.acoustics.voice import TITLES, UNITS, VALUE_NAMES, Voice
+from toolkit.acoustics.pauses import Pause
+from toolkit.acoustics.voice import TITLES, UNITS, VALUE_NAMES
 from toolkit.doctor.compared import Compared, blocks_of
 from toolkit.doctor.compared import to_json as comparison_to_json
 from toolkit.doctor.document import Block, Document, Heading, Paragraph, StatusRow, StatusRows, Table
@@ -19,13 +20,14 @@ __all__ = ["Heard", "document_of", "exit_code", "to_json"]
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """One recording: its name, format, voice (None where it is too short) and faults."""
+    """One recording: its name, format, measures by name (those that there are), pauses and faults."""
 
     name: str
     duration_s: float
     sample_rate_hz: int
     channels: int
-    voice: Voice | None
+    values: Mapping[str, float]
+    pauses: tuple[Pause, ...]
     faults: tuple[Fault, ...]
 
 
@@ -47,7 +49,7 @@ def to_json(heard: Sequence[Heard], compared: Sequence[Compared] = ()) -> dict[s
             "sample_rate_hz": one.sample_rate_hz,
             "channels": one.channels,
             "measures": _values(one),
-            "pauses": [] if one.voice is None else [pause.to_json() for pause in one.voice.pauses],
+            "pauses": [pause.to_json() for pause in one.pauses],
             "faults": [fault.to_json() for fault in one.faults],
         }
         for one in heard
@@ -79,6 +81,5 @@ def _row(fault: Fault) -> StatusRow:
 
 def _values(one: Heard) -> dict[str, float | None]:
     """All measures in their order; the duration is known of the shortest clip, too."""
-    found = dict.fromkeys(VALUE_NAMES, float("nan")) if one.voice is None else one.voice.values()
-    found["duration_s"] = one.duration_s
+    found = dict.fromkeys(VALUE_NAMES, float("nan")) | dict(one.values) | {"duration_s": one.duration_s}
     return {name: round(value, 4) if isfinite(value) else None for name, value in found.items()}
