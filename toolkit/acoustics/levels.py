@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Levels", "frame_levels"]
+__all__ = ["HOP_S", "Levels", "frame_levels"]
 
 HOP_S = 0.010
 FRAME_S = 0.020

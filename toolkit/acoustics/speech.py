@@ -12,7 +12,14 @@ from troubleshoot.facts import NA
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["frame_crossings", "is_noise_like", "speech_rate_ratio", "syllable_times_s", "zero_crossing_rates"]
+__all__ = [
+    "ZCR_RATE_HZ",
+    "frame_crossings",
+    "is_noise_like",
+    "speech_rate_ratio",
+    "syllable_times_s",
+    "zero_crossing_rates",
+]
 
 ZCR_RATE_HZ = 24_000
 """Rate for which zero-crossing rates are given, the codec's: crossings a second divided by it. Chinese speech has 0.05
