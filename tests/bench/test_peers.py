@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from toolkit.bench.peer_child import PromptReader
-from toolkit.bench.peers import PEER_SCRIPT, measure_peers, peer_request
+from toolkit.bench.peers import PEER_SCRIPT, measure_peer, peer_request
 from toolkit.bench.plan import PEERS, TEXT, BenchPlan
 from toolkit.bench.table import tables_of
 from toolkit.probe.runner import ChildOutcome
@@ -59,9 +59,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, s
 
 
 def test_a_peer_that_is_not_installed_is_said_to_be(pocket_plan: BenchPlan, install: Any) -> None:
-    told: list[str] = []
-    found = measure_peers(pocket_plan, "float32", "cpu", on_peer=told.append)
-    assert told == list(PEERS)
+    found = {name: measure_peer(pocket_plan, name, "float32", "cpu") for name in PEERS}
     assert found["qwen-tts"] == {"state": "not-installed", "reason": f"no module qwen_tts in {sys.executable}"}
     assert found["faster-qwen3-tts"]["state"] == "not-installed"
     assert "faster_qwen3_tts" in str(found["faster-qwen3-tts"]["reason"])
@@ -70,7 +68,7 @@ def test_a_peer_that_is_not_installed_is_said_to_be(pocket_plan: BenchPlan, inst
 def test_an_installed_peer_is_measured(pocket_plan: BenchPlan, install: Callable[[str, str], None]) -> None:
     install("qwen_tts", FAKE_OFFICIAL)
     install("faster_qwen3_tts", "")
-    found: Any = measure_peers(pocket_plan, "float32", "cpu")
+    found: Any = {name: measure_peer(pocket_plan, name, "float32", "cpu") for name in PEERS}
     official = found["qwen-tts"]
     assert official["state"] == "measured", official
     assert official["warm"]["frames"] == 12
@@ -85,20 +83,20 @@ def test_an_installed_peer_is_measured(pocket_plan: BenchPlan, install: Callable
 
 def test_a_peer_that_raises_is_an_answer(pocket_plan: BenchPlan, install: Callable[[str, str], None]) -> None:
     install("qwen_tts", "raise RuntimeError('broken\\ninstallation')")
-    found = measure_peers(pocket_plan, "float32", "cpu")["qwen-tts"]
+    found = measure_peer(pocket_plan, "qwen-tts", "float32", "cpu")
     assert (found["state"], found["reason"]) == ("failed", "RuntimeError: broken installation")
 
 
 def test_a_peer_that_dies_is_an_answer(pocket_plan: BenchPlan, install: Callable[[str, str], None]) -> None:
     install("qwen_tts", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    found = measure_peers(pocket_plan, "float32", "cpu")["qwen-tts"]
+    found = measure_peer(pocket_plan, "qwen-tts", "float32", "cpu")
     assert found["state"] == "failed"
     assert "SIGKILL" in str(found["reason"])
 
 
 def test_an_interpreter_that_is_not_there_is_an_answer(tmp_path: Path) -> None:
     plan = BenchPlan(size="tiny", against=("qwen-tts",), peer_python=(str(tmp_path / "python"),)).settled("cpu")
-    found = measure_peers(plan, "float32", "cpu")["qwen-tts"]
+    found = measure_peer(plan, "qwen-tts", "float32", "cpu")
     assert found["state"] == "not-here"
     assert "could not be started" in str(found["reason"])
 
@@ -114,7 +112,8 @@ def test_a_peer_gets_our_shapes_text_and_frames() -> None:
         return ChildOutcome("ok", 0, None, '{"state": "measured"}\n', (), 1.0)
 
     plan = BenchPlan(size="1b7", against=PEERS, peer_python=("all/python", "qwen-tts=~/python")).settled("cuda")
-    assert measure_peers(plan, "bfloat16", "cuda:0", run=run) == {name: {"state": "measured"} for name in PEERS}
+    for name in PEERS:
+        assert measure_peer(plan, name, "bfloat16", "cuda:0", run=run) == {"state": "measured"}
     assert interpreters == ["all/python", str(Path("~/python").expanduser())]
     faster, official = asked
     assert (faster["frames"], official["frames"]) == (333, 60)

@@ -13,6 +13,7 @@ from running import Run
 from toolkit.bench import document as room
 from toolkit.bench import tune as tuning
 from toolkit.bench.plan import BenchPlan, config_hash
+from toolkit.errors import OutOfMemory
 
 TINY = ("bench", "--size", "tiny", "--device", "cpu", "--quick", "--frames", "3")
 
@@ -28,8 +29,11 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """In place of a measurement; what it was asked for is under ``plan``."""
     found: dict[str, Any] = {}
 
-    def bench(plan: BenchPlan, on_step: Any) -> dict[str, object]:
+    def bench(plan: BenchPlan, on_step: Any, *, on_partial: Any) -> dict[str, object]:
         found["plan"] = plan
+        if "cut off" in found:
+            on_partial({"valid": False, "environment": {"name": "NVIDIA H200"}, "runs": ["the first"]})
+            raise OutOfMemory("the second")
         on_step("a step")
         repeats = {"stable": True, "outcome": "2 in a row", "error": None}
         return {
@@ -97,6 +101,12 @@ def test_a_folder_gets_a_file_named_after_the_card(run: Run, measured: dict[str,
     assert f"wrote {path}" in ran.err
     assert run("bench", "--out", tmp_path / "mine.json").code == 0
     assert (tmp_path / "mine.json").exists()
+
+
+def test_a_run_that_is_cut_off_leaves_what_it_had(run: Run, measured: dict[str, Any], tmp_path: Path) -> None:
+    measured["cut off"] = True
+    assert run("bench", "--out", tmp_path / "cut.json").code != 0
+    assert json.loads((tmp_path / "cut.json").read_text("utf-8"))["runs"] == ["the first"]
 
 
 def test_figures_of_a_slowed_card_end_in_4_and_failures_in_3(run: Run, measured: dict[str, Any]) -> None:

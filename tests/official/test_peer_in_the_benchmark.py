@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.bench.peers import measure_peers
+from toolkit.bench.peers import measure_peer
 from toolkit.bench.plan import BenchPlan
 
 
@@ -21,7 +21,7 @@ def test_the_official_package_makes_the_frames_that_are_asked_for(pytestconfig: 
         against=("qwen-tts",),
         peer_python=(pytestconfig.getoption("official"),),
     ).settled("cpu")
-    found: Any = measure_peers(plan, "float32", "cpu")["qwen-tts"]
+    found: Any = measure_peer(plan, "qwen-tts", "float32", "cpu")
     assert found["state"] == "measured", found
     assert found["warm"]["frames"] == 12
     assert [(row["rows"], row["frames"]) for row in found["batches"]] == [(2, 24)]

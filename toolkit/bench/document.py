@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 
@@ -11,11 +11,11 @@ import torch
 
 from toolkit.bench.ceiling import bandwidth_shares, copy_bytes_per_s
 from toolkit.bench.cold import measure_cold, without_caches
-from toolkit.bench.conditions import Watcher, nvml_index, open_watcher
+from toolkit.bench.conditions import Conditions, Watcher, nvml_index, open_watcher
 from toolkit.bench.machine import card_slug, environment
 from toolkit.bench.measuring import OnStep, Voice, measure_voice
 from toolkit.bench.models import open_speech, speaker_of
-from toolkit.bench.peers import measure_peers
+from toolkit.bench.peers import measure_peer
 from toolkit.bench.plan import BenchPlan, config_hash
 from toolkit.errors import EXIT_FAILS, EXIT_WARNINGS, EXIT_WELL, OutOfMemory
 from toolkit.synthesis.loading import choose_device
@@ -38,6 +38,7 @@ def bench(
     on_step: OnStep = lambda _: None,
     *,
     watcher: Callable[[torch.device], Watcher] | None = None,
+    on_partial: Callable[[dict[str, object]], object] = lambda _: None,
 ) -> dict[str, object]:
     """Measure everything that a plan asks for.
 
@@ -45,6 +46,8 @@ def bench(
         plan: what; what it leaves open is settled by the device.
         on_step: told in a few words what comes next.
         watcher: makes what watches the card; NVML, else nvidia-smi, unless given.
+        on_partial: given the document so far after each precision, before the cold start and before each peer, so that
+            a run that is cut off loses only its last step. It is marked as not valid.
 
     Returns:
         JSON values: ``schema``, ``kind``, ``valid`` with ``faults``, ``notes``, ``config`` with its ``config_sha256``,
@@ -63,40 +66,51 @@ def bench(
     watch = (watcher or _watcher)(device)
     runs: list[dict[str, object]] = []
     configs: list[dict[str, object]] = []
+    cold: dict[str, object] | None = None
+    peers: dict[str, dict[str, object]] = {}
+
+    def document(faults: Sequence[str], conditions: Conditions | None) -> dict[str, object]:
+        config = _config(plan, device, configs)
+        notes = [RANDOM_NOTE] if plan.random_weights else []
+        return {
+            "schema": SCHEMA,
+            "kind": "bench",
+            "valid": not faults,
+            "faults": list(faults),
+            "notes": [*notes, *(() if conditions is None else conditions.notes)],
+            "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "config": config,
+            "config_sha256": config_hash(config),
+            "environment": environment(device),
+            "conditions": None if conditions is None else conditions.to_json(),
+            "runs": runs,
+            "cold": cold,
+            "peers": peers,
+        }
+
+    def save() -> None:
+        on_partial(document(["the run was cut off before its end"], None))
+
     with watch:
         for precision in plan.precisions:
             run, config = _run(plan, precision, on_step, runs)
             runs.append(run)
             if config is not None:
                 configs.append(config)
+            save()
         if any("warm" in run for run in runs):
             on_step("bandwidth of the memory")
             ceiling = copy_bytes_per_s(device)
             for run in runs:
                 run |= bandwidth_shares(run, ceiling)
+        save()
         cold = _cold(plan, device, on_step)
         resolved = str(configs[0]["dtype"]) if configs else "float32"
-        peers = measure_peers(
-            plan, resolved, str(device), on_peer=lambda name: on_step(f"{name}, in a process of its own")
-        )
-    config = _config(plan, device, configs)
-    conditions = watch.conditions
-    notes = [RANDOM_NOTE] if plan.random_weights else []
-    return {
-        "schema": SCHEMA,
-        "kind": "bench",
-        "valid": not conditions.faults,
-        "faults": list(conditions.faults),
-        "notes": [*notes, *conditions.notes],
-        "created": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "config": config,
-        "config_sha256": config_hash(config),
-        "environment": environment(device),
-        "conditions": conditions.to_json(),
-        "runs": runs,
-        "cold": cold,
-        "peers": peers,
-    }
+        for name in plan.against:
+            save()
+            on_step(f"{name}, in a process of its own")
+            peers[name] = measure_peer(plan, name, resolved, str(device))
+    return document(watch.conditions.faults, watch.conditions)
 
 
 def exit_code(document: Mapping[str, object]) -> int:

@@ -16,7 +16,7 @@ from toolkit.probe.runner import ChildOutcome, run_child
 from toolkit.synthesis.hub import find_model
 from toolkit.synthesis.json_fields import read_json_object
 
-__all__ = ["PEER_SCRIPT", "RunChild", "measure_peers", "peer_request"]
+__all__ = ["PEER_SCRIPT", "RunChild", "measure_peer", "peer_request"]
 
 PEER_SCRIPT = Path(__file__).with_name("peer_child.py")
 """Runs inside the peer's own interpreter, with nothing of the toolkit."""
@@ -28,39 +28,29 @@ _MOST_EAGER_FRAMES = 60
 RunChild = Callable[..., ChildOutcome]
 
 
-def measure_peers(
-    plan: BenchPlan,
-    precision: str,
-    device: str,
-    *,
-    on_peer: Callable[[str], None] | None = None,
-    run: RunChild = run_child,
-) -> dict[str, dict[str, object]]:
-    """Figures of each peer of a settled plan, by name.
+def measure_peer(
+    plan: BenchPlan, name: str, precision: str, device: str, *, run: RunChild = run_child
+) -> dict[str, object]:
+    """Figures of one peer of a settled plan.
 
     ``state`` is "measured", "not-installed", "not-here" (it needs what this machine lacks) or "failed", with a
     ``reason``; none of them is an error of this run.
 
     Args:
         plan: what to measure.
+        name: of the peer.
         precision: "bfloat16", "float16" or "float32", as our own model resolved it.
         device: "cpu" or "cuda:0".
-        on_peer: told the name of each peer before it begins.
         run: starts the child.
     """
-    found: dict[str, dict[str, object]] = {}
-    for name in plan.against:
-        if on_peer is not None:
-            on_peer(name)
-        request = peer_request(plan, name, precision, device)
-        outcome = run(
-            [plan.peer_interpreter(name) or sys.executable, str(PEER_SCRIPT)],
-            deadline_s=_DEADLINE_S,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
-            input=json.dumps(request).encode(),
-        )
-        found[name] = _answer(outcome)
-    return found
+    request = peer_request(plan, name, precision, device)
+    outcome = run(
+        [plan.peer_interpreter(name) or sys.executable, str(PEER_SCRIPT)],
+        deadline_s=_DEADLINE_S,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"},
+        input=json.dumps(request).encode(),
+    )
+    return _answer(outcome)
 
 
 def peer_request(plan: BenchPlan, name: str, precision: str, device: str) -> dict[str, object]:

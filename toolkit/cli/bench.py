@@ -135,15 +135,20 @@ def bench(
     place = None if out is None else _place(out)
     from toolkit.bench import document as room
 
-    with _told(as_json) as on_step:
-        found = room.bench(plan, on_step)
-    if not as_json:
-        _show(found)
-    if place is not None:
+    def write(found: dict[str, object]) -> Path | None:
+        if place is None:
+            return None
         file = place / room.file_name(found) if place.is_dir() else place
         write_text(file, json_text(found) + "\n")
-        if not as_json:
-            note(f"wrote {file}")
+        return file
+
+    with _told(as_json) as on_step:
+        found = room.bench(plan, on_step, on_partial=write)
+    if not as_json:
+        _show(found)
+    file = write(found)
+    if file is not None and not as_json:
+        note(f"wrote {file}")
     print(json_text(found, indent=None))
     raise typer.Exit(room.exit_code(found))
 
