@@ -97,7 +97,9 @@ told(counts=counts, joined=len(page.speaking.clips), state=page.speaking.view.jo
 def test_the_pair_says_the_same() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     pair = jupytext.read(NOTEBOOK.with_suffix(".py"))
-    assert [(one.cell_type, one.source) for one in notebook.cells] == [(one.cell_type, one.source) for one in pair.cells]
+    assert [(one.cell_type, one.source) for one in notebook.cells] == [
+        (one.cell_type, one.source) for one in pair.cells
+    ]
     assert notebook.metadata["jupytext"]["formats"] == "ipynb,py:percent"
     assert not [cell for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
 

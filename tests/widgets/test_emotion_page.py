@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,7 +119,8 @@ def test_takes_sound_side_by_side_on_one_scale(page: EmotionTuning) -> None:
     assert slow.told is not None
     assert slow.player.samples.size == pytest.approx(slow.told["seconds"] * 24_000, abs=1)
     assert slow.player.samples.size > 1.1 * plain.player.samples.size
-    assert "first audio" in slow.facts.text
+    assert re.fullmatch(r"\d\.\d\d s; first audio after \d\.\d\d s; \d\.\d\d x real time", slow.facts.text)
+    assert "from the click" in plain.facts.text
     assert page.setting.latency.text.endswith(" s")
     assert "first audio after about" in page.setting.latency.text
     # The slider of the first piece moves what is to be expected.
@@ -296,6 +298,25 @@ def test_the_switch_turns_all_of_the_page(page: EmotionTuning) -> None:
     finally:
         page.switch.value = "en"
     assert page.tabs.get_title(3) == "Prompt book"
+
+
+def test_after_a_restart_the_last_run_comes_back_with_its_sound(
+    page: EmotionTuning, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speak(page, "Yes.", "30% slower")
+    before = page.speaking.clips[-1]
+    # What a new kernel has: no workers, and the folders of jobs.
+    monkeypatch.setattr("toolkit.widgets.jobs.worker._named", {})
+    again = EmotionTuning(texts=Texts("en"))
+    try:
+        (clip,) = again.speaking.clips
+        np.testing.assert_array_equal(clip.player.samples, before.player.samples)
+        assert clip.take["instruction"] == "30% slower"
+        assert not clip.player.autoplay
+    finally:
+        again.close()
+        again.worker.close()
+        again.errands._worker.close()
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -75,7 +75,9 @@ def test_a_book_of_another_text_is_not_lost() -> None:
 
 def test_what_people_thought_goes_over_to_a_new_book_by_the_wording() -> None:
     def of(*wordings: str) -> dict[str, object]:
-        return plan_fields(SETTING, wordings[0], [Variant(number=1, origin="given", instruction=one) for one in wordings])
+        return plan_fields(
+            SETTING, wordings[0], [Variant(number=1, origin="given", instruction=one) for one in wordings]
+        )
 
     old = with_preference(with_score(new_book(of("a", "b", "c")), 2, 5, "b is good"), 2, 1)
     old = with_preference(old, 3, 0)

@@ -52,6 +52,8 @@ class BlindPanel(VBox):  # type: ignore[misc]
         self.about = PlainText(colour="dim")
         row = Layout(flex_flow="row wrap", align_items="center")
         sounds = [VBox(pair, layout=boxed()) for pair in zip(self.players, self.scores, strict=True)]
+        for sound in sounds:
+            sound.layout.width, sound.layout.margin = "min(100%, 380px)", "4px 10px 4px 0"
         self._test = VBox((HBox(sounds, layout=row), self.better, HBox((self.note, self.reveal_button), layout=row)),
                           layout=Layout(display="none"))  # fmt: skip
         super().__init__((

@@ -14,7 +14,7 @@ from toolkit.widgets.player import Player
 
 __all__ = ["ClipView"]
 
-_WIDTH = "min(100%, 430px)"
+_WIDTH = "min(100%, 395px)"
 
 
 class ClipView(VBox):  # type: ignore[misc]
@@ -39,6 +39,7 @@ class ClipView(VBox):  # type: ignore[misc]
         self.remove = labelled(Button(layout=Layout(width="auto")), texts, "emotion.remove")
         super().__init__((self.title, self.player, self.facts, self.remove), layout=boxed())
         self.layout.width = _WIDTH
+        self.layout.margin = "4px 10px 4px 0"
         self.remove.on_click(lambda _: on_remove(self))
         self._unfollow = texts.on_switch(self._write)
         self._write()
@@ -54,16 +55,18 @@ class ClipView(VBox):  # type: ignore[misc]
         words = " ".join(self.wording.split())
         words = words if len(words) <= 60 else words[:59] + "…"
         precision = self.told["precision"] if self.told else self.take["precision"]
-        return f"{self.letter}: {words}, {precision}, {self.take['seed']}"
+        return self.texts.say(
+            "emotion.clip.name", letter=self.letter, words=words, precision=precision, seed=self.take["seed"]
+        )
 
     def begin(self, rate: int, *, autoplay: bool) -> None:
         """The first piece is to come; it sounds by itself when ``autoplay`` says so."""
         self.player.autoplay = autoplay
         self.player.begin(rate)
 
-    def feed(self, samples: Any, began: float) -> None:
-        """A piece; ``began`` is when the job began, on the monotonic clock."""
-        if self.from_click_s is None:
+    def feed(self, samples: Any, began: float | None = None) -> None:
+        """A piece; ``began`` is the moment of the click on the monotonic clock, None where that counts nothing."""
+        if began is not None and self.from_click_s is None:
             self.from_click_s = time.monotonic() - began
         self.player.feed(samples)
         self._write()
@@ -91,9 +94,10 @@ class ClipView(VBox):  # type: ignore[misc]
         if told is None:
             self.facts.text = say("emotion.clip.coming", seconds=seconds)
             return
-        click = "-" if self.from_click_s is None else f"{self.from_click_s:.2f}"
-        cut = say("emotion.clip.cut") + " " if told["finish"] == "length" else ""
-        self.facts.text = cut + say(
-            "emotion.clip.facts", seconds=seconds, first=f"{told['first_audio_s']:.2f}", click=click,
-            times=f"{told['x_real_time']:.2f}",
-        )  # fmt: skip
+        click = self.from_click_s
+        self.facts.text = (
+            (say("emotion.clip.cut") + " " if told["finish"] == "length" else "")
+            + say("emotion.clip.facts", seconds=seconds, first=f"{told['first_audio_s']:.2f}")
+            + ("" if click is None else say("emotion.clip.click", click=f"{click:.2f}"))
+            + say("emotion.clip.speed", times=f"{told['x_real_time']:.2f}")
+        )

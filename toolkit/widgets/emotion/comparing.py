@@ -31,11 +31,11 @@ class ComparePanel(VBox):  # type: ignore[misc]
         self.status = PlainText(colour="dim", role="status")
         self.error_box = ErrorBox(texts)
         self.image = Image(format="png", layout=Layout(max_width="100%", width="880px", display="none"))
-        texts.follow(self.image, "emotion.picture", "tooltip")
+        self.told = PlainText(colour="dim")  # a tooltip would keep the front end from showing the picture
         self.table = PlainTable()
         row = Layout(flex_flow="row wrap", align_items="center")
         top = HBox((self.draw_button, self.always, self.status), layout=row)
-        super().__init__((top, self.error_box, self.image, self.table))
+        super().__init__((top, self.error_box, self.told, self.image, self.table))
         self.draw_button.on_click(lambda _: self.draw())
         speaking.on_clips(lambda: self.draw() if self.always.value else None)
         self._unfollow = texts.on_switch(self._write)
@@ -73,6 +73,7 @@ class ComparePanel(VBox):  # type: ignore[misc]
     def _write(self) -> None:
         say, letters = self.texts.say, self._letters
         self.status.text = "" if letters else say("emotion.draw.none")
+        self.told.text = say("emotion.picture") if letters else ""
         columns = [say("emotion.column.measure"), *letters, *(f"{one} − {letters[0]}" for one in letters[1:])]
         rows = [
             (say(f"emotion.measure.{row['name']}"), *row["values"], *row["differences"]) for row in self.rows

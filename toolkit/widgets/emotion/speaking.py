@@ -101,7 +101,8 @@ class SpeakPanel(VBox):  # type: ignore[misc]
             if part.name == "begin":
                 self._open(int(value["number"]), int(value["rate"]), autoplay=not change.job.finished)
             elif part.name == "piece" and value["number"] in self._coming:
-                self._coming[value["number"]].feed(value["samples"], change.job.began)
+                live = value["number"] == 0 and not change.job.finished
+                self._coming[value["number"]].feed(value["samples"], change.job.began if live else None)
             elif part.name == "end":
                 self._finish(dict(value))
 

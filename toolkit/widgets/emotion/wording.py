@@ -171,7 +171,9 @@ class WordingPanel(VBox):  # type: ignore[misc]
         if lint is None:
             self.summary.text = say("emotion.lint.none")
         else:
-            self.summary.text = say(f"emotion.lint.{lint.worst or 'well'}", better=lint.rewritten or "-")
+            told = say(f"emotion.lint.{lint.worst or 'well'}")
+            better = lint.rewritten not in ("", lint.instruction)
+            self.summary.text = told + (" " + say("emotion.better", better=lint.rewritten) if better else "")
         self._title.text = say("emotion.variants") if len(self.variants) > 1 else ""
         for at, box in enumerate(self.boxes):
             there = at + 1 < len(self.variants)
