@@ -44,6 +44,7 @@ def speak(page: EmotionTuning, text: str = "Yes.", instruction: str = "20% slowe
     job = page.speaking.view.run()
     assert job is not None, page.speaking.view.error_box.note
     assert job.wait(60).state == "done", job.error
+    page.worker.drain()  # without a kernel another thread delivers; it is let finish
     page.errands.wait()
 
 
@@ -205,6 +206,7 @@ def test_the_effect_test_answers_and_what_people_thought_stays(page: EmotionTuni
     job = page.effect.view.run()
     assert job is not None, page.effect.view.error_box.note
     assert job.wait(90).state == "done", job.error
+    page.worker.drain()
     book = page.book.book
     assert book is not None
     assert (book.finished, len(book.trials), len(book.preferences)) == (True, 6, 1)
@@ -284,6 +286,7 @@ def test_wrong_input_is_a_box(page: EmotionTuning) -> None:
     job = page.speaking.view.run()
     assert job is not None
     assert job.wait(60).state == "failed"
+    page.worker.drain()
     assert page.speaking.view.error_box.title.text == "This text cannot be spoken"
     page.setting.text.value = "Yes."
 

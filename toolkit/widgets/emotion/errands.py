@@ -48,8 +48,11 @@ class Errands:
 
     def wait(self, timeout_s: float = 60.0) -> None:
         """Wait in a cell or a test until all errands are done."""
-        while self.busy and self._worker.job is not None:
-            self._worker.job.wait(timeout_s)
+        while (job := self._worker.job) is not None:
+            job.wait(timeout_s)
+            self._worker.drain()  # where another thread delivers, it is let finish
+            if not self.busy:
+                return
 
     def close(self) -> None:
         """Tell nobody any more."""
