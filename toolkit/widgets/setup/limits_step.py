@@ -50,7 +50,10 @@ class LimitsStep(Step):
             tooltip="setup.limits.characters_tip",
         )
         self.cleanup = labelled(
-            Checkbox(indent=False), self.texts, "setup.limits.cleanup", tooltip="setup.limits.cleanup_tip"
+            Checkbox(indent=False, layout=Layout(width="auto")),
+            self.texts,
+            "setup.limits.cleanup",
+            tooltip="setup.limits.cleanup_tip",
         )
         self.bar = labelled(FloatProgress(min=0.0, max=1.0, layout=wide), self.texts, "setup.limits.bar")
         self.told = PlainText(role="status")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ipywidgets import Dropdown, Layout, Text, Textarea
+from ipywidgets import Dropdown, Text, Textarea
 
 from toolkit.errors import UsageError
 from toolkit.synthesis.pocket_voice import POCKET, POCKET_SPEAKER
@@ -82,7 +82,7 @@ class SentenceStep(Step):
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
-        wide = Layout(width="42em")
+        wide = {"width": "42em"}  # a layout of its own for each, since some are hidden
         self.text = labelled(Textarea(rows=3, layout=wide), self.texts, "setup.sentence.text")
         self.speaker = labelled(Dropdown(), self.texts, "setup.sentence.speaker")
         self.language = labelled(Dropdown(), self.texts, "setup.sentence.language")

@@ -94,7 +94,9 @@ class WritingStep(Step):
         self.rows = GridBox(
             layout=Layout(grid_template_columns="minmax(8em, 14em) 1fr", grid_gap="2px 12px", **_frame())
         )
-        self.overwrite = labelled(Checkbox(indent=False), self.texts, "setup.writing.overwrite")
+        self.overwrite = labelled(
+            Checkbox(indent=False, layout=Layout(width="auto")), self.texts, "setup.writing.overwrite"
+        )
         self.job_view = JobView(
             worker,
             lambda: worker.run(
