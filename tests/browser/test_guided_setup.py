@@ -29,6 +29,12 @@ def lab(folder: Path) -> Iterator[str]:
         yield address
 
 
+def turn(page: LabPage, theme: str) -> None:
+    """Change the theme and wait until the page is there again."""
+    page.theme(theme)
+    page.page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+
 def step(page: NotebookPage, name: str) -> bool:
     """Whether a step's button can be pressed."""
     return page.page.get_by_role("button", name=re.compile(rf"[✓\d] {name}$")).first.is_enabled()
@@ -98,7 +104,7 @@ def test_a_person_sets_up_in_jupyterlab(lab: str, folder: Path, window: Page) ->
     page.wait_text(re.compile(r"^6 of 7 steps are done"))
     page.click("中文")
     page.wait_text("写入 config.yaml")
-    page.theme("dark")
+    turn(page, "dark")
     page.screenshot("setup-7-dark-zh")
     page.click("English")
 
@@ -108,7 +114,7 @@ def test_a_person_sets_up_in_jupyterlab(lab: str, folder: Path, window: Page) ->
     config = yaml.safe_load((folder / "my-voice" / "config.yaml").read_text(encoding="utf-8"))
     assert (config["model"], config["max_text_length"], config["speaker"]) == ("pocket", 30, "serena")
     assert (folder / "my-voice" / "speak.sh").stat().st_mode & 0o100
-    page.theme("light")
+    turn(page, "light")
     page.screenshot("setup-7-summary")
     page.check_clean()
 

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -28,6 +29,7 @@ __all__ = [
     "downloaded_bytes",
     "find_model",
     "missing_files",
+    "network_errors",
     "repository",
 ]
 
@@ -301,9 +303,14 @@ def _bytes_in(folder: Path) -> int:
     return total
 
 
+def network_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises for a connection: it is built on httpx, since its version 2.4 on httpx2."""
+    return tuple(import_module(name).HTTPError for name in ("httpx", "httpx2") if find_spec(name) is not None)
+
+
 def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
     hub, errors = import_module("huggingface_hub"), import_module("huggingface_hub.errors")
-    network = import_module("httpx").HTTPError
+    network = network_errors()
     try:
         return Path(hub.snapshot_download(name, revision=revision, local_dir=to, allow_patterns=_PATTERNS))
     except errors.RevisionNotFoundError:
@@ -314,7 +321,7 @@ def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
         raise DownloadFailed(f"{name} is not on the hub, or is private") from None
     except errors.OfflineModeIsEnabled:
         raise DownloadFailed(f"{name} is not in the cache, and HF_HUB_OFFLINE forbids asking the hub") from None
-    except (OSError, ValueError, network) as error:
+    except (OSError, ValueError, *network) as error:
         raise _download_error(name, error) from None
 
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from toolkit.errors import BadModelFolder
+from toolkit.synthesis.pocket_voice import is_pocket
 from toolkit.widgets.jobs import Cancelled, Work
+
+if TYPE_CHECKING:
+    from toolkit.synthesis.hub import FoundModel
 
 __all__ = ["check_files", "fetch"]
 
@@ -28,21 +32,17 @@ def fetch(work: Work, model: str, source: str = "hf") -> dict[str, Any]:
         BadModelFolder: a file is missing or damaged; the message names it.
         DownloadFailed, DiskFull, UsageError: see :func:`toolkit.synthesis.hub.download_model`.
     """
-    # The hub's other protocol cannot go on with a file that was begun.
-    os.environ.setdefault("HF_HUB_DISABLE_XET", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from toolkit.synthesis.hub import find_model
 
     kind = cast("Literal['hf', 'modelscope']", source)
     work.progress(None, "setup.model.searching", name=model)
-    stop = threading.Event()
-    teller = threading.Thread(target=_tell, args=(work, model, kind, stop), daemon=True)
-    teller.start()
     try:
-        found = find_model(model, source=kind)
-    finally:
-        stop.set()
-        teller.join()
+        found = find_model(model, source=kind, download=False)
+    except BadModelFolder:
+        if Path(model).expanduser().exists() or is_pocket(model):
+            raise
+        found = _download(work, model, kind)
     work.progress(None, "setup.model.checking", name=found.name)
     files = check_files(model, found.folder)
     from toolkit.synthesis.loading import describe_model
@@ -50,7 +50,7 @@ def fetch(work: Work, model: str, source: str = "hf") -> dict[str, Any]:
     told = describe_model(found)
     own = ("kind", "size", "speakers", "languages", "takes_instruct")
     return {
-        "model": model if Path(model).expanduser().exists() is False else str(found.folder),
+        "model": str(found.folder) if Path(model).expanduser().exists() and not is_pocket(model) else model,
         "name": found.name,
         "folder": str(found.folder),
         "note": found.note,
@@ -65,7 +65,7 @@ def check_files(model: str, folder: Path) -> list[dict[str, Any]]:
     Raises BadModelFolder when one is missing or damaged.
     """
     from toolkit.probe.model_folder import inspect_model
-    from toolkit.synthesis.pocket_voice import is_pocket, pocket_faults
+    from toolkit.synthesis.pocket_voice import pocket_faults
 
     facts = inspect_model(folder)
     altered = pocket_faults() if is_pocket(model) else {}
@@ -76,20 +76,37 @@ def check_files(model: str, folder: Path) -> list[dict[str, Any]]:
     return [{key: row[key] for key in ("name", "bytes", "verdict")} for row in files]
 
 
-def _tell(work: Work, model: str, source: Literal["hf", "modelscope"], stop: threading.Event) -> None:
-    """Say how much is here. To pause ends the process, since the hub's client cannot be asked to stop."""
+def _download(work: Work, model: str, source: Literal["hf", "modelscope"]) -> FoundModel:
+    from toolkit.synthesis.hub import download_model, repository
+    from toolkit.synthesis.hub_parts import fetch_large_files
+
+    repository(model)  # a wrong name is told before anybody is asked
+    if source == "hf":
+        fetch_large_files(model, on_bytes=lambda have, size: _say(work, model, have, size))
+        return download_model(model)
+    stop = threading.Event()
+    teller = threading.Thread(target=_watch, args=(work, model, stop), daemon=True)
+    teller.start()
+    try:
+        return download_model(model, source=source)
+    finally:
+        stop.set()
+        teller.join()
+
+
+def _watch(work: Work, model: str, stop: threading.Event) -> None:
+    """Say how much is here. To pause ends the process, since this hub's client cannot be asked to stop."""
     from toolkit.synthesis.hub import downloaded_bytes
 
-    if model.lower() == "pocket" or Path(model).expanduser().exists():
-        return
     try:
-        began = downloaded_bytes(model, source=source)[0]
         while not stop.wait(_BEAT_S):
-            have, size = downloaded_bytes(model, source=source)
-            if have > began:
-                share = None if not size else have / size
-                amounts = {"have": f"{have / 1e6:,.0f}", "size": "?" if not size else f"{size / 1e6:,.0f}"}
-                work.progress(share, "setup.model.fetching", name=model, **amounts)
-            work.check()
-    except (Cancelled, BadModelFolder):
+            have, size = downloaded_bytes(model, source="modelscope")
+            _say(work, model, have, size)
+    except Cancelled:
         return
+
+
+def _say(work: Work, model: str, have: int, size: int | None) -> None:
+    share = have / size if size else None
+    amounts = {"have": f"{have / 1e6:,.0f}", "size": f"{size / 1e6:,.0f}" if size else "?"}
+    work.progress(share, "setup.model.fetching", name=model, **amounts)

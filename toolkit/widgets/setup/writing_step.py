@@ -64,7 +64,7 @@ def summary_rows(session: Session) -> list[list[str]]:
         [say("setup.summary.open"), ", ".join(bad) or say("setup.summary.nothing")],
         [say("setup.summary.python"), python_of(session)],
         [say("setup.summary.service"), place["service"] or "-"],
-        [say("setup.summary.model"), f"{model['name']} ({model['kind']}, {model['size']}): {model['folder']}"],
+        [say("setup.summary.model"), f"{model['name']} ({model['kind']}): {model['folder']}"],
         [say("setup.summary.precision"), f"{precision['value']}: {precision['reason']}"],
         [
             say("setup.summary.limits"),
