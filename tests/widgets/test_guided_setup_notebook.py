@@ -54,6 +54,7 @@ refused = await steps["writing"].job_view.run()
 told["refused"] = steps["writing"].job_view.error_box.note.kind
 again = guided_setup("my-voice")
 told["resumed"] = again.current, again.resumed.text
+again.go_to("precision")
 again.steps["precision"].asked.value = "bfloat16"
 again.steps["precision"].take()
 told["locked"] = [key for key, button in again.buttons.items() if button.disabled]

@@ -310,7 +310,7 @@ def network_errors() -> tuple[type[Exception], ...]:
 
 def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
     hub, errors = import_module("huggingface_hub"), import_module("huggingface_hub.errors")
-    network = network_errors()
+    broken: tuple[type[Exception], ...] = (OSError, ValueError, *network_errors())
     try:
         return Path(hub.snapshot_download(name, revision=revision, local_dir=to, allow_patterns=_PATTERNS))
     except errors.RevisionNotFoundError:
@@ -321,7 +321,7 @@ def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
         raise DownloadFailed(f"{name} is not on the hub, or is private") from None
     except errors.OfflineModeIsEnabled:
         raise DownloadFailed(f"{name} is not in the cache, and HF_HUB_OFFLINE forbids asking the hub") from None
-    except (OSError, ValueError, *network) as error:
+    except broken as error:
         raise _download_error(name, error) from None
 
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import re
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def fetch_large_files(name: str, *, on_bytes: Callable[[int, int], None] | None 
     """
     name = repository(name)
     network = network_errors()
+    broken: tuple[type[Exception], ...] = (OSError, ValueError, *network)
     hub = import_module("huggingface_hub")
     folder = Path(import_module("huggingface_hub.constants").HF_HUB_CACHE) / ("models--" + name.replace("/", "--"))
     wanted: list[tuple[str, Path, int]] = []
@@ -48,7 +50,7 @@ def fetch_large_files(name: str, *, on_bytes: Callable[[int, int], None] | None 
         url = hub.hf_hub_url(name, file, revision=PINNED.get(name))
         try:
             told = hub.get_hf_file_metadata(url)
-        except (OSError, ValueError, *network):
+        except broken:
             return
         if told.etag is None or told.size is None or not _NAME.fullmatch(told.etag):
             return
@@ -59,7 +61,7 @@ def fetch_large_files(name: str, *, on_bytes: Callable[[int, int], None] | None 
         (folder / "blobs").mkdir(parents=True, exist_ok=True)
         for url, blob, size in wanted:
             if not blob.exists():
-                _fetch(url, blob, size, lambda have, base=before: on_bytes(base + have, total) if on_bytes else None)
+                _fetch(url, blob, size, partial(_tell, on_bytes, before, total))
             before += size
     except network as error:
         raise DownloadFailed(f"{name}: the connection broke ({str(error)[:200]}); try again, it goes on") from None
@@ -67,6 +69,11 @@ def fetch_large_files(name: str, *, on_bytes: Callable[[int, int], None] | None 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"{name}: no room on the disk; make room and try again: it goes on") from None
         raise DownloadFailed(f"{name} could not be written: {error.strerror or error}") from None
+
+
+def _tell(on_bytes: Callable[[int, int], None] | None, before: int, total: int, have: int) -> None:
+    if on_bytes is not None:
+        on_bytes(before + have, total)
 
 
 def _fetch(url: str, blob: Path, size: int, tell: Callable[[int], None]) -> None:
