@@ -57,7 +57,7 @@ def test_a_person_sets_up_in_jupyterlab(lab: str, folder: Path, window: Page) ->
     page.screenshot("setup-1-machine")
     page.page.locator('button[title="Check again: Free disk"]').click()
     page.wait_text(re.compile(r"^Done in"))
-    assert step(page, "Python and service")
+    page.wait_until(lambda: step(page, "Python and service"), "the second step is unlocked")
     assert not step(page, "Model")
 
     # 2: a folder that is none is told in a box; then this Python is kept.
@@ -126,7 +126,7 @@ def test_a_person_begins_in_voila(folder: Path, window: Page) -> None:
         began = time.monotonic()
         check_machine(page)
         assert time.monotonic() - began < 60
-        assert step(page, "Python and service")
+        page.wait_until(lambda: step(page, "Python and service"), "the second step is unlocked")
         page.screenshot("setup-voila")
         page.click("中文")
         page.wait_text("检查本机")
