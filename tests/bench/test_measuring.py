@@ -239,8 +239,10 @@ def test_after_a_lost_card_no_precision_is_blamed_for_it(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(document, "measure_voice", measured)
     plan = BenchPlan(size="tiny", device="cpu", quick=True, precisions=("fp16", "bf16"))
-    found: Any = bench(plan)
+    parts: list[Any] = []
+    found: Any = bench(plan, on_partial=lambda part: parts.append((part["valid"], len(part["runs"]))))
     assert found["runs"][1]["error"] == "not run: float16 left the card unusable for this process"
+    assert parts == [(False, 1), (False, 2), (False, 2)]
 
 
 def test_random_weights_that_do_not_fit_are_refused_before_they_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

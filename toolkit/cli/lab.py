@@ -21,6 +21,8 @@ from toolkit.errors import BadOutput, ToolkitFault, UsageError
 __all__ = ["Server", "app", "app_server", "lab", "lab_server", "notebooks_folder"]
 
 _TOOLKIT = Path(__file__).resolve().parent.parent
+_LAB_SETTINGS = Path(__file__).resolve().parent / "lab_settings"
+"""Settings of JupyterLab in place of its own: nothing is fetched, and nobody is asked whether it may be."""
 _PORTS = range(8888, 8988)
 FolderOption = Annotated[
     Path | None,
@@ -95,7 +97,9 @@ def lab_server(folder: Path, port: int, *, browser: bool) -> Server:
     options = [
         "--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0",
         "--ServerApp.allow_remote_access=False", f"--ServerApp.root_dir={folder}", "--ServerApp.log_level=WARN",
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        # An option cannot say None to news_url, and without a setting JupyterLab asks whether it may fetch news.
+        f"--LabApp.app_settings_dir={_LAB_SETTINGS}", "--LabApp.news_url=",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly", f"--ServerApp.open_browser={browser}",
         # In a container one is root; the server is reached from this machine and with the token only.
         "--ServerApp.allow_root=True",

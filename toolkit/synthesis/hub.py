@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -25,8 +26,10 @@ __all__ = [
     "FoundModel",
     "Source",
     "download_model",
+    "downloaded_bytes",
     "find_model",
     "missing_files",
+    "network_errors",
     "repository",
 ]
 
@@ -163,6 +166,23 @@ def download_model(
     return found
 
 
+def downloaded_bytes(name: str, *, source: Source = "hf") -> tuple[int, int | None]:
+    """What the cache holds of a model, unfinished files included, and what it will hold in all (None: not known).
+
+    Raises:
+        BadModelFolder: no name of a repository.
+        UsageError: an unknown source.
+    """
+    _check_source(source)
+    name = repository(name)
+    cache = _cache_folder(source)
+    if source == "hf":
+        return _bytes_in(cache / ("models--" + name.replace("/", "--"))), _size_of(name)
+    bases = (cache, cache / "hub", cache / "models", cache / "hub" / "models")
+    parts = [base / middle / part for base in bases for middle in ("", "._____temp") for part in _modelscope(name)]
+    return sum(_bytes_in(part) for part in parts if part.is_dir()), _size_of(name)
+
+
 def repository(name: str) -> str:
     """The full name of a repository.
 
@@ -216,10 +236,9 @@ def _cache_folder(source: Source) -> Path:
 
 def _in_cache(name: str, revision: str | None, source: Source) -> FoundModel | None:
     if source == "modelscope":
-        own = name.replace(".", "___")  # ModelScope writes a dot in a name as three underscores
         cache = _cache_folder(source)
         bases = (cache, cache / "hub", cache / "models", cache / "hub" / "models")
-        folders = [base / part for base in bases for part in (name, own)]
+        folders = [base / part for base in bases for part in _modelscope(name)]
         found = next((folder for folder in folders if folder.is_dir() and not missing_files(folder)), None)
         return None if found is None else FoundModel(found, name)
     folder = _cache_folder(source) / ("models--" + name.replace("/", "--"))
@@ -236,6 +255,11 @@ def _in_cache(name: str, revision: str | None, source: Source) -> FoundModel | N
     return FoundModel(others[-1], name, others[-1].name, note)
 
 
+def _modelscope(name: str) -> tuple[str, ...]:
+    own = name.replace(".", "___")  # ModelScope writes a dot in a name as three underscores
+    return (name,) if own == name else (name, own)
+
+
 def _referenced(folder: Path, name: str) -> str | None:
     path = folder / "refs" / name
     if ".." in name or not path.is_file():
@@ -249,14 +273,14 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _check_room(name: str, folder: Path) -> None:
-    size = next((count for part, count in _DOWNLOAD_BYTES.items() if part in name), None)
+    size = _size_of(name)
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if size is None:
         return
     own = folder if folder.name != "hub" else folder / ("models--" + name.replace("/", "--"))
-    have = sum(path.stat().st_size for path in own.rglob("*") if path.is_file() and not path.is_symlink())
+    have = _bytes_in(own)
     free = shutil.disk_usage(there).free
     if free < size - have:
         raise DiskFull(
@@ -265,9 +289,28 @@ def _check_room(name: str, folder: Path) -> None:
         )
 
 
+def _size_of(name: str) -> int | None:
+    return next((count for part, count in _DOWNLOAD_BYTES.items() if part in name), None)
+
+
+def _bytes_in(folder: Path) -> int:
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+        except OSError:
+            continue  # a part that was renamed meanwhile
+    return total
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """What the hub's client raises for a connection: it is built on httpx, since its version 2.4 on httpx2."""
+    return tuple(import_module(name).HTTPError for name in ("httpx", "httpx2") if find_spec(name) is not None)
+
+
 def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
     hub, errors = import_module("huggingface_hub"), import_module("huggingface_hub.errors")
-    network = import_module("httpx").HTTPError
+    broken: tuple[type[Exception], ...] = (OSError, ValueError, *network_errors())
     try:
         return Path(hub.snapshot_download(name, revision=revision, local_dir=to, allow_patterns=_PATTERNS))
     except errors.RevisionNotFoundError:
@@ -278,7 +321,7 @@ def _fetch_from_hf(name: str, revision: str | None, to: Path | None) -> Path:
         raise DownloadFailed(f"{name} is not on the hub, or is private") from None
     except errors.OfflineModeIsEnabled:
         raise DownloadFailed(f"{name} is not in the cache, and HF_HUB_OFFLINE forbids asking the hub") from None
-    except (OSError, ValueError, network) as error:
+    except broken as error:
         raise _download_error(name, error) from None
 
 
