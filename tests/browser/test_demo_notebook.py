@@ -80,16 +80,17 @@ def heard(page: LabPage | VoilaPage) -> tuple[str, int, int, int, float]:
     return state, int(received), int(played), int(gaps), float(peak)
 
 
-def workers() -> set[int]:
+def workers(folder: Path) -> set[int]:
+    """Workers of the notebooks that are served there; other tests have their own beside them."""
     found = set()
-    for process in psutil.process_iter(["cmdline"]):
-        if "toolkit.widgets.jobs.child" in (process.info["cmdline"] or []):
+    for process in psutil.process_iter(["cmdline", "environ"]):
+        jobs = (process.info["environ"] or {}).get("QWEN_AUDIO_JOBS", "")
+        if "toolkit.widgets.jobs.child" in (process.info["cmdline"] or []) and jobs.startswith(str(folder)):
             found.add(process.pid)
     return found
 
 
-def test_a_person_in_jupyterlab(lab: str, window: Page) -> None:
-    before = workers()
+def test_a_person_in_jupyterlab(lab: str, folder: Path, window: Page) -> None:
     page = LabPage(window).open(lab, "demo.ipynb")
     page.run_all_and_wait()
 
@@ -144,7 +145,7 @@ def test_a_person_in_jupyterlab(lab: str, window: Page) -> None:
     page.page.keyboard.press("Tab")
     page.click("Run")
     page.wait_text(re.compile(r"^piece \d+$"))
-    (pid,) = workers() - before
+    (pid,) = workers(folder)
     os.kill(pid, signal.SIGKILL)
     page.wait_text("the worker was ended by signal 9 (SIGKILL)", timeout_s=5)
     page.click("Run")
@@ -157,12 +158,12 @@ def test_a_person_in_jupyterlab(lab: str, window: Page) -> None:
     assert page.button("Cancel").is_enabled()
 
     # The kernel is restarted: no orphan, and the notebook says what was interrupted.
-    assert workers() - before
+    assert workers(folder)
     page.restart_kernel()
     end = time.monotonic() + 5
-    while workers() - before and time.monotonic() < end:
+    while workers(folder) and time.monotonic() < end:
         time.sleep(0.05)
-    assert workers() - before == set()
+    assert workers(folder) == set()
     page.run_all_and_wait()
     page.wait_text("The work was interrupted")
     page.check_clean()
