@@ -30,7 +30,9 @@ class LiveGpu(VBox):  # type: ignore[misc]
         self.source = Dropdown(options=[("", f"card:{gpu_index}")])
         labelled(self.source, self.texts, "live.source")
         self.interval = labelled(
-            FloatSlider(value=0.5, min=0.25, max=5.0, step=0.25, readout_format=".2f"), self.texts, "live.interval"
+            FloatSlider(value=0.5, min=0.25, max=5.0, step=0.25, readout_format=".2f", layout=Layout(width="380px")),
+            self.texts,
+            "live.interval",
         )
         self.notice = PlainText(colour="warn", role="status")
         self.watch_view = JobView(
@@ -65,6 +67,7 @@ class LiveGpu(VBox):  # type: ignore[misc]
     def look_for_card(self) -> Job:
         """Ask the worker whether there is a card; without one the examples come first."""
         job = self._watcher.run(tasks.find_card, gpu_index=self._gpu_index)
+        self.watch_view.run_button.disabled = True  # the worker does one thing at a time
         job.listen(self._hear_card)
         return job
 
@@ -124,6 +127,7 @@ class LiveGpu(VBox):  # type: ignore[misc]
     def _hear_card(self, change: Change) -> None:
         if not change.job.finished:
             return
+        self.watch_view.run_button.disabled = False
         self.no_card = str(change.job.result["reason"]) if change.job.state == "done" else change.job.state
         if self.no_card and self.source.value.startswith("card:"):
             self.source.value = f"example:{EXAMPLES[0]}"
