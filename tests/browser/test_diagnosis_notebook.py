@@ -42,12 +42,15 @@ def lab(folder: Path) -> Iterator[str]:
 
 def opened(lab: str, window: Page, name: str) -> LabPage:
     """A notebook that has run; a slow JupyterLab asks for the kernel, and offers the right one."""
-    page = LabPage(window).open(lab, name)
+    page = LabPage(window, 60.0).open(lab, name)
     choose = page.page.locator(".jp-Dialog button.jp-mod-accept", has_text="Select")
-    page.page.wait_for_timeout(500)
-    if choose.count():
-        choose.click()
-        page.wait_idle()
+    for _ in range(8):
+        page.page.wait_for_timeout(250)
+        if choose.count():
+            choose.click()
+            choose.wait_for(state="detached")
+            page.wait_idle()
+            break
     page.run_all_and_wait()
     return page
 

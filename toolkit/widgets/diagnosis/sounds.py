@@ -53,8 +53,9 @@ class SoundsPanel(VBox):  # type: ignore[misc]
         parts: list[DOMWidget] = [PlainText(sound["name"], bold=True, role="heading")]
         if sound["picture"]:
             layout = Layout(width="100%", max_width="880px")
-            alt = say("diagnosis.picture", name=sound["name"])
-            parts.append(Image(value=sound["picture"], format="png", layout=layout, tooltip=alt))
+            # What it shows stands beside it in words: ipywidgets' image cannot be drawn with a tooltip, and has no alt.
+            parts.append(PlainText(say("diagnosis.picture", name=sound["name"]), colour="dim"))
+            parts.append(Image(value=sound["picture"], format="png", layout=layout))
         faults = sound["faults"]
         parts.append(PlainText(say("diagnosis.faults", count=len(faults)) if faults else say("diagnosis.no_faults")))
         player = None

@@ -47,14 +47,14 @@ class LiveGpu(VBox):  # type: ignore[misc]
             self.texts.follow(view.cancel_button, "live.stop")
         self.text.layout.width = "98%"
         self.picture = Image(format="png", layout=Layout(width="100%", max_width="880px", display="none"))
-        self.texts.follow(self.picture, "live.picture", "tooltip")
+        self.caption = PlainText(colour="dim")  # ipywidgets' image cannot be drawn with a tooltip, and has no alt
         self.readings = ReadingsPanel(self.texts)
         self.judgement = JudgementPanel(self.texts)
         settings = HBox((self.source, self.interval), layout=Layout(flex_flow="row wrap"))
         load = VBox((self.load_head, self.model, self.text, self.load_view), layout=boxed())
         super().__init__(
             (
-                language_switch(self.texts), self.notice, settings, self.watch_view, load, self.picture,
+                language_switch(self.texts), self.notice, settings, self.watch_view, load, self.caption, self.picture,
                 self.readings, self.judgement,
             ),
             layout=Layout(grid_gap="8px", max_width="1000px"),
@@ -136,6 +136,7 @@ class LiveGpu(VBox):  # type: ignore[misc]
     def _draw(self, picture: bytes) -> None:
         self.picture.value = picture
         self.picture.layout.display = ""
+        self.caption.text = self.texts.say("live.picture")
 
     def _name(self) -> None:
         say, chosen = self.texts.say, self.source.value
@@ -152,6 +153,7 @@ class LiveGpu(VBox):  # type: ignore[misc]
             lines.append(say("live.example"))
         self.notice.text = "\n".join(lines)
         self.load_head.text = say("live.load.head")
+        self.caption.text = say("live.picture") if self.picture.value else ""
 
 
 def live_gpu(texts: Texts | None = None, *, gpu_index: int = 0) -> LiveGpu:
