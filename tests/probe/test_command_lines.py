@@ -25,10 +25,10 @@ def server(lines: list[CommandLine]) -> CommandLine:
 SCRIPTS = [
     ("start.sh", "python app.py --host 0.0.0.0 --port 5000"),
     ("start.sh", "#!/bin/sh\nexec python3.11 -u app.py --host=0.0.0.0 --port='5000' # --port 1"),
-    ("start.sh", "nohup python app.py \\\n  --host \"0.0.0.0\" \\\n  --port 5000 > log 2>&1 &"),
+    ("start.sh", 'nohup python app.py \\\n  --host "0.0.0.0" \\\n  --port 5000 > log 2>&1 &'),
     ("start.sh", "export PORT=5000\nHOST=0.0.0.0\ncd x && python app.py --host $HOST --port ${PORT}"),
     ("start.sh", "python app.py --host ${HOST:-0.0.0.0} --port ${PORT:-${OTHER:-5000}}"),
-    ("start.sh", ": \"${PORT:=5000}\"\nif true; then python app.py --host 0.0.0.0 --port \"$PORT\"; fi"),
+    ("start.sh", ': "${PORT:=5000}"\nif true; then python app.py --host 0.0.0.0 --port "$PORT"; fi'),
     ("start.bat", "@echo off\r\nrem python b.py\r\nset PORT=5000\r\npython app.py --host 0.0.0.0 --port %PORT%"),
     ("start.cmd", 'set "HOST=0.0.0.0"\r\n.venv\\Scripts\\python.exe app.py ^\r\n --host %host% --port 5000'),
     ("start.ps1", "$Port = 5000\n$env:HOST = '0.0.0.0'\n& python app.py `\n  --host $env:HOST --port $port"),

@@ -210,9 +210,7 @@ def test_damaged_facts_fall_back_on_what_is_published() -> None:
 def test_more_memory_never_makes_it_worse(free_gb: float, chunk: int, frames: int, dtype: str) -> None:
     order = ["does-not-fit", "tight", "fits"]
     less, more = (
-        forecast_memory(
-            {**LARGE, "gpu.free_gb": size}, dtype=dtype, audio_chunk_size=chunk, max_length_frames=frames
-        )
+        forecast_memory({**LARGE, "gpu.free_gb": size}, dtype=dtype, audio_chunk_size=chunk, max_length_frames=frames)
         for size in (free_gb, free_gb + 1)
     )
     assert order.index(value_of(less)) <= order.index(value_of(more))

@@ -86,9 +86,7 @@ def test_the_codec_runs_in_tf32_where_a_card_has_it() -> None:
         )
     with pytest.raises(UsageError, match="dtype must be one of auto, bfloat16, float16, float32, not 'tf32'"):
         choose_dtype("tf32", (8, 6), "cuda")
-    with pytest.raises(
-        UsageError, match="codec_dtype must be one of auto, bfloat16, .*, tf32, not 'int8'"
-    ):
+    with pytest.raises(UsageError, match="codec_dtype must be one of auto, bfloat16, .*, tf32, not 'int8'"):
         choose_codec_dtype("int8", (8, 6), "cuda")
 
 

@@ -285,9 +285,7 @@ class CodecDecoder(nn.Module):
             wave[:, start * SAMPLES_PER_FRAME :][:, : piece.shape[1]] = piece
         return _finite(wave)
 
-    def _wave(
-        self, codes: Tensor, position: Tensor, history: History, stages: WaveformStages | None = None
-    ) -> Tensor:
+    def _wave(self, codes: Tensor, position: Tensor, history: History, stages: WaveformStages | None = None) -> Tensor:
         with tf32_arithmetic() if self.tf32 else exact_convolutions():
             batch, _, frames = codes.shape
             positions = position[:, None] + torch.arange(frames, device=codes.device)

@@ -108,9 +108,7 @@ class Angles:
         return Angles(self.cos[None, start:stop, None], self.sin[None, start:stop, None])
 
 
-def rotary_table(
-    head_dim: int, theta: float, positions: int, *, dtype: torch.dtype, device: torch.device
-) -> Angles:
+def rotary_table(head_dim: int, theta: float, positions: int, *, dtype: torch.dtype, device: torch.device) -> Angles:
     """Angles of the positions 0 to ``positions - 1``: float32 throughout, rounded to ``dtype`` at the end."""
     exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
     turns = torch.arange(positions, dtype=torch.float32, device=device)[:, None] * (1.0 / theta**exponents)

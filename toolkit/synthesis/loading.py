@@ -153,9 +153,7 @@ def load_model(found: FoundModel, options: LoadOptions) -> LoadedModel:
     codec_config = CodecConfig.read(found.folder / "speech_tokenizer")
     codec_file = found.weights("speech_tokenizer/model.safetensors")
     model_file = found.weights("model.safetensors")
-    tokenizer = TextTokenizer(
-        found.folder, config, rule=options.word_rule, from_hub=found.repository is not None
-    )
+    tokenizer = TextTokenizer(found.folder, config, rule=options.word_rule, from_hub=found.repository is not None)
 
     memory = device_memory(device)
     limit = parse_limit(options.vram_limit, memory.total_bytes())

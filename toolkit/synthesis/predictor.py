@@ -92,6 +92,4 @@ class CodePredictor(nn.Module):
     def new_cache(self, batch: int) -> KeyValueCache:
         """A cache for one frame: sixteen positions."""
         norm = self.stack.norm
-        return KeyValueCache(
-            self._shape, batch, CODE_GROUPS, CODE_GROUPS, dtype=norm.dtype, device=norm.device
-        )
+        return KeyValueCache(self._shape, batch, CODE_GROUPS, CODE_GROUPS, dtype=norm.dtype, device=norm.device)

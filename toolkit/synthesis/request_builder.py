@@ -211,4 +211,3 @@ def _refuse_extra(kind: Kind, **given: object) -> None:
     extra = [name for name, value in given.items() if value is not None]
     if extra:
         raise UsageError(f"a {kind} model takes no {' and no '.join(extra)}; leave it out, or load another model")
-
