@@ -22,10 +22,12 @@ def test_a_package_copies_its_notebooks_and_keeps_what_was_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "site" / "toolkit"
-    (package / "notebooks").mkdir(parents=True)
+    data = tmp_path / "share" / "qwen-audio-toolkit" / "notebooks"
+    data.mkdir(parents=True)
     for name in ("one.ipynb", "two.ipynb"):
-        (package / "notebooks" / name).write_text(name)
+        (data / name).write_text(name)
     monkeypatch.setattr(lab, "_TOOLKIT", package)
+    monkeypatch.setattr(lab.sys, "prefix", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     folder = lab.notebooks_folder(None)
     assert folder == tmp_path / "qwen-audio-notebooks"
@@ -39,7 +41,7 @@ def test_a_package_copies_its_notebooks_and_keeps_what_was_changed(
     (tmp_path / "file").write_text("")
     with pytest.raises(BadOutput, match="the notebooks cannot be copied to .*file"):
         lab.notebooks_folder(tmp_path / "file")
-    shutil.rmtree(package)
+    shutil.rmtree(data)
 
 
 def test_both_servers_are_on_loopback_and_hide_their_token(tmp_path: Path) -> None:

@@ -142,8 +142,8 @@ def _serve(server: Server) -> int:
 
 
 def _places() -> tuple[Path, Path]:
-    """Beside the toolkit in a source tree, inside it in a package."""
-    return _TOOLKIT.parent / "notebooks", _TOOLKIT / "notebooks"
+    """Beside the toolkit in a source tree; where a package's data goes."""
+    return _TOOLKIT.parent / "notebooks", Path(sys.prefix) / "share" / "qwen-audio-toolkit" / "notebooks"
 
 
 def _notebook_of(folder: Path, name: str) -> Path:
