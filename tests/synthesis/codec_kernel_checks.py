@@ -98,8 +98,8 @@ def one_frame_of_one_row_is_that_of_the_plain_decoder() -> None:
 @interpreted
 def frames_of_several_rows_are_those_of_the_plain_decoder() -> None:
     plain = decoder(32, 1)
-    agree(plain, blocks(plain), 3, (8,), 2e-5)
-    agree(plain, blocks(plain), 1, (20,), 2e-5)
+    agree(plain, blocks(plain), 3, (4,), 2e-5)
+    agree(plain, blocks(plain), 1, (10,), 2e-5)
 
 
 @interpreted
@@ -111,7 +111,7 @@ def steps_shorter_than_the_past_that_a_layer_keeps_join() -> None:
 
 @interpreted
 def odd_widths_agree_in_one_kernel_a_unit_and_in_two() -> None:
-    for channels, width in product((80, 144), (1, 192)):
+    for channels, width in ((80, 192), (144, 1)):
         plain = decoder(channels, 3)
         agree(plain, blocks(plain, unit_width=width, launch_clocks=10**9), 1, (2, 1), 2e-5)
 
@@ -158,7 +158,7 @@ def pieces_in_time_change_nothing() -> None:
     from toolkit.synthesis.fast.codec_blocks import CodecBlocks
 
     plain = decoder(32, 9)
-    x = Draw(10).normal(2, 5, LATENT)
+    x = Draw(10).normal(2, 3, LATENT)
     whole, pieces = (CodecBlocks(plain, "ieee", sizes=CodecSizes(**FEW), rows_at_once=frames) for frames in (128, 1))
     first, second = (each.step(x, each.zeros(2)) for each in (whole, pieces))
     assert worst(second[0], first[0]) < 1e-6
@@ -274,9 +274,10 @@ def assert_fast(made: Any, capability: int, products: str, most_rows: int, what:
 def convolutions_of_the_published_widths_compile_for_matrix_units() -> None:
     from toolkit.synthesis.fast.codec_kernels import convolve
 
-    for (inputs, outputs, taps, rows), products in product(CONVOLUTIONS, ("tf32", "bf16")):
+    for number, ((inputs, outputs, taps, rows), products) in enumerate(product(CONVOLUTIONS, ("tf32", "bf16"))):
         tile = CodecSizes().tile(rows, outputs, inputs, taps, 2 if products == "bf16" else 4)
-        for capability, chained in cards():
+        # Shapes and products take turns on the cards: all of them on both take twice as long and have shown no more.
+        for capability, chained in list(cards())[(number + number // 2) % 2 :][:1]:
             made = compile_kernel(
                 convolve, capability, {**arguments(products), "partial": "*fp32", "arrived": "*i32", "splits": "i32"},
                 {"num_warps": tile.warps, "num_stages": tile.stages}, inputs=inputs, outputs=outputs, taps=taps,
@@ -291,12 +292,12 @@ def convolutions_of_the_published_widths_compile_for_matrix_units() -> None:
 def residual_units_of_the_published_widths_compile_for_matrix_units() -> None:
     from toolkit.synthesis.fast.codec_kernels import residual_unit
 
-    for (width, rows), products in product(UNITS, ("tf32", "bf16")):
+    for number, ((width, rows), products) in enumerate(product(UNITS, ("tf32", "bf16"))):
         tile = CodecSizes(launch_clocks=10**9).unit(rows, width, 7, 2 if products == "bf16" else 4)
         assert tile is not None
         names = dict.fromkeys(("inner_frequency", "inner_strength", "second_bias"), "*fp32")
         types = {**arguments(products), **names, "second_weight": "*bf16" if products == "bf16" else "*fp32"}
-        for capability, chained in cards():
+        for capability, chained in list(cards())[(number + number // 2) % 2 :][:1]:
             made = compile_kernel(
                 residual_unit, capability, types, {"num_warps": tile.warps, "num_stages": tile.stages}, width=width,
                 taps=7, block_rows=tile.rows, block_first=tile.outputs, block_rest=tile.rest,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
+    "HEALTHY_PERCENT",
     "CsvWriter", "Sample", "UtilizationVerdict", "WatchSummary", "format_line", "sample", "summarise", "to_dataframe",
     "watch", "write_csv",
 ]  # fmt: skip
