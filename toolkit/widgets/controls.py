@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ipywidgets import HTML, DOMWidget, Layout
+from ipywidgets import HTML, DOMWidget, Layout, VBox
 from traitlets import Unicode
 
 from toolkit.widgets.languages import Texts
 
-__all__ = ["COLOURS", "PlainText", "boxed", "close_parts", "labelled"]
+__all__ = ["COLOURS", "Panel", "PlainText", "boxed", "close_parts", "labelled"]
 
 W = TypeVar("W", bound=DOMWidget)
 
@@ -80,6 +81,22 @@ def close_parts(widget: DOMWidget) -> None:
             close_parts(part)
         elif part is not None:
             part.close()
+
+
+class Panel(VBox):  # type: ignore[misc]
+    """Controls that are written anew when the language changes, and that go off the page with all they are made of."""
+
+    _unfollow: Callable[[], object] = staticmethod(lambda: None)
+
+    def follow_language(self, texts: Texts, write: Callable[[], None]) -> None:
+        """Call ``write`` after each change of the language, until the panel is closed."""
+        self._unfollow = texts.on_switch(write)
+
+    def close(self) -> None:
+        """Take it off the page; what runs goes on."""
+        self._unfollow()
+        close_parts(self)
+        super().close()
 
 
 def boxed(colour: str = "border") -> Layout:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ipywidgets import VBox
-
-from toolkit.widgets.controls import PlainText, boxed, close_parts
+from toolkit.widgets.controls import Panel, PlainText, boxed
 from toolkit.widgets.jobs import ErrorNote, JobFailed, note_of
 from toolkit.widgets.languages import Texts, shared_texts
 
 __all__ = ["ErrorBox"]
 
 
-class ErrorBox(VBox):  # type: ignore[misc]
+class ErrorBox(Panel):
     """Hidden until :meth:`show` is given an error; :meth:`clear` hides it again."""
 
     def __init__(self, texts: Texts | None = None) -> None:
@@ -26,7 +24,7 @@ class ErrorBox(VBox):  # type: ignore[misc]
         self.commands = PlainText(mono=True)
         super().__init__((self.title, self.rule, self.message, self.fix, self.commands), layout=boxed("error"))
         self.add_class("qwen-audio-error")
-        self._unfollow = self.texts.on_switch(self._write)
+        self.follow_language(self.texts, self._write)
         self._write()
 
     def show(self, error: BaseException | ErrorNote) -> None:
@@ -50,12 +48,6 @@ class ErrorBox(VBox):  # type: ignore[misc]
             self.show(error)
             return False
         return True
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _write(self) -> None:
         note = self.note

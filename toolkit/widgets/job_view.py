@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ipywidgets import Button, FloatProgress, HBox, Layout, VBox
+from ipywidgets import Button, FloatProgress, HBox, Layout
 
-from toolkit.widgets.controls import COLOURS, PlainText, close_parts, labelled
+from toolkit.widgets.controls import COLOURS, Panel, PlainText, labelled
 from toolkit.widgets.error_box import ErrorBox
 from toolkit.widgets.jobs import Change, ErrorNote, Job, Worker, join
 from toolkit.widgets.languages import Texts, shared_texts
@@ -14,7 +14,7 @@ from toolkit.widgets.languages import Texts, shared_texts
 __all__ = ["JobView"]
 
 
-class JobView(VBox):  # type: ignore[misc]
+class JobView(Panel):
     """Run and Cancel, a bar, one line of status and the error box, for the jobs of one worker.
 
     ``begin`` starts the work (``lambda: worker.run(task, ...)``) when Run is pressed; what it raises is shown in the
@@ -54,7 +54,7 @@ class JobView(VBox):  # type: ignore[misc]
         self.add_class("qwen-audio-job")
         self.run_button.on_click(lambda _: self.run())
         self.cancel_button.on_click(lambda _: self.cancel())
-        self._unfollow = self.texts.on_switch(self._write)
+        self.follow_language(self.texts, self._write)
 
     def run(self) -> Job | None:
         """What Run does. Returns the job, or None when it could not begin and the box says why."""
@@ -86,8 +86,6 @@ class JobView(VBox):  # type: ignore[misc]
     def close(self) -> None:
         """Take it off the page; the job goes on."""
         self._stop_listening()
-        self._unfollow()
-        close_parts(self)
         super().close()
 
     def _hear(self, change: Change) -> None:

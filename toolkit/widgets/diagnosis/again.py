@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Layout, Text, Textarea, VBox
+from ipywidgets import Layout, Text, Textarea
 
 from toolkit.doctor.wording import percent
 from toolkit.errors import UsageError
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.diagnosis.drop_zone import DropZone
 from toolkit.widgets.diagnosis.given import Given, told_of
 from toolkit.widgets.diagnosis.tasks import check_again
@@ -30,7 +30,7 @@ def _wide() -> Layout:
     return Layout(width="98%")
 
 
-class AgainPanel(VBox):  # type: ignore[misc]
+class AgainPanel(Panel):
     """Hidden until there is a finding. ``result`` is the JSON form of the last second look."""
 
     def __init__(
@@ -64,7 +64,7 @@ class AgainPanel(VBox):  # type: ignore[misc]
             ),
             layout=boxed(),
         )
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
         self._draw()
 
     @property
@@ -95,12 +95,6 @@ class AgainPanel(VBox):  # type: ignore[misc]
     def show(self, job: Job) -> None:
         """A second look that was begun elsewhere."""
         self.view.show(job)
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _begin(self) -> Job:
         found = self._finding()

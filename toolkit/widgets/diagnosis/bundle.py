@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Button, Checkbox, Layout, Text, VBox
+from ipywidgets import Button, Checkbox, Layout, Text
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.diagnosis.given import Given
 from toolkit.widgets.diagnosis.tasks import make_bundle
 from toolkit.widgets.job_view import JobView
@@ -18,7 +18,7 @@ from toolkit.widgets.languages import Texts
 __all__ = ["BundlePanel"]
 
 
-class BundlePanel(VBox):  # type: ignore[misc]
+class BundlePanel(Panel):
     """A preview first; Write then writes the same again. ``result`` is what :func:`make_bundle` returned."""
 
     def __init__(self, texts: Texts, worker: Worker, given: Callable[[], Given]) -> None:
@@ -53,7 +53,7 @@ class BundlePanel(VBox):  # type: ignore[misc]
             ),
             layout=boxed(),
         )
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
         self._draw()
 
     def write(self) -> Job | None:
@@ -66,12 +66,6 @@ class BundlePanel(VBox):  # type: ignore[misc]
     def show(self, job: Job) -> None:
         """A bundle that was begun elsewhere."""
         self.view.show(job)
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _begin(self) -> Job:
         path = str(Path(self.file.value.strip() or "qwen-audio-bundle.zip").expanduser().absolute())

@@ -9,7 +9,7 @@ from typing import Any
 from ipywidgets import Button, FloatProgress, HBox, Layout, VBox
 
 from toolkit.doctor.wording import percent
-from toolkit.widgets.controls import COLOURS, PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import COLOURS, Panel, PlainText, boxed, labelled
 from toolkit.widgets.diagnosis.refilling import refill
 from toolkit.widgets.languages import Texts
 
@@ -32,7 +32,7 @@ def title_of(page: Mapping[str, Any], place: int, language: str) -> str:
     return title
 
 
-class FindingsPanel(VBox):  # type: ignore[misc]
+class FindingsPanel(Panel):
     """Cards of the first causes; ``on_choose`` hears the place of the one whose cure is wanted."""
 
     def __init__(self, texts: Texts, on_choose: Callable[[int], None]) -> None:
@@ -41,18 +41,12 @@ class FindingsPanel(VBox):  # type: ignore[misc]
         self.buttons: list[Button] = []
         self._on_choose = on_choose
         super().__init__()
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
 
     def show(self, page: Mapping[str, Any] | None) -> None:
         """The page of :func:`find_cause`, or nothing."""
         self.page = page
         self._draw()
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _draw(self) -> None:
         self.buttons = []

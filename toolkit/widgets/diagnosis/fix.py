@@ -7,7 +7,7 @@ from typing import Any
 
 from ipywidgets import Button, DOMWidget, HBox, Layout, VBox
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.diagnosis.config_change import ConfigChange, change_for
 from toolkit.widgets.diagnosis.copy_button import CopyButton
 from toolkit.widgets.diagnosis.findings import title_of
@@ -18,7 +18,7 @@ from toolkit.widgets.languages import Texts
 __all__ = ["FixPanel"]
 
 
-class FixPanel(VBox):  # type: ignore[misc]
+class FixPanel(Panel):
     """All cures of one finding. ``on_applied`` is called when a file was changed or put back."""
 
     def __init__(self, texts: Texts, on_applied: Callable[[], None]) -> None:
@@ -49,7 +49,7 @@ class FixPanel(VBox):  # type: ignore[misc]
         self.change_head = PlainText(bold=True)
         self.change_box = VBox((self.change_head, self.diff, self.warning, buttons, self.status), layout=boxed("warn"))
         super().__init__((self.box, self.change_box, self.error_box), layout=Layout(grid_gap="4px"))
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
         self._draw()
 
     def show(self, page: Mapping[str, Any] | None, place: int = 0, service: str = "") -> None:
@@ -105,12 +105,6 @@ class FixPanel(VBox):  # type: ignore[misc]
         if done:
             self._on_applied()
         return done
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _ask(self, asking: bool) -> None:
         self._asking = asking

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ipywidgets import Button, HBox, Layout, Text, Textarea, VBox
+from ipywidgets import Button, HBox, Layout, Text, Textarea
 
 from toolkit.errors import QwenAudioError
-from toolkit.widgets.controls import PlainText, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, labelled
 from toolkit.widgets.diagnosis.drop_zone import DropZone
 from toolkit.widgets.diagnosis.given import Given, kind_of, told_of
 from toolkit.widgets.error_box import ErrorBox
@@ -21,7 +21,7 @@ def _wide() -> Layout:
     return Layout(width="98%")
 
 
-class InputPanel(VBox):  # type: ignore[misc]
+class InputPanel(Panel):
     """Fields and a drop zone; :meth:`given` reads them."""
 
     def __init__(self, texts: Texts) -> None:
@@ -47,7 +47,7 @@ class InputPanel(VBox):  # type: ignore[misc]
             (self.words, self.log_field, self.drop, files, self.path, self.told, self.spoken, self.error_box),
             layout=Layout(grid_gap="4px"),
         )
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def given(self) -> Given:
@@ -91,12 +91,6 @@ class InputPanel(VBox):  # type: ignore[misc]
             field.value = ""
         self.error_box.clear()
         self._write()
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _write(self) -> None:
         say = self.texts.say

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ipywidgets import Accordion, Layout, VBox
+from ipywidgets import Accordion, Layout
 
-from toolkit.widgets.controls import close_parts
+from toolkit.widgets.controls import Panel
 from toolkit.widgets.diagnosis import tasks
 from toolkit.widgets.diagnosis.again import AgainPanel
 from toolkit.widgets.diagnosis.bundle import BundlePanel
@@ -24,7 +24,7 @@ from toolkit.widgets.languages import Texts, language_switch, shared_texts
 __all__ = ["SymptomDiagnosis", "symptom_diagnosis"]
 
 
-class SymptomDiagnosis(VBox):  # type: ignore[misc]
+class SymptomDiagnosis(Panel):
     """All of it; ``page`` is the last diagnosis: ``saved`` (its JSON) and ``shown`` (what a page needs besides)."""
 
     def __init__(self, worker: Worker, texts: Texts | None = None) -> None:
@@ -54,7 +54,7 @@ class SymptomDiagnosis(VBox):  # type: ignore[misc]
             layout=Layout(grid_gap="8px", max_width="1000px"),
         )  # fmt: skip
         self.add_class("qwen-audio-diagnosis")
-        self._unfollow = self.texts.on_switch(self._title)
+        self.follow_language(self.texts, self._title)
         self._title()
 
     def find(self) -> Job | None:
@@ -89,11 +89,9 @@ class SymptomDiagnosis(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page."""
-        self._unfollow()
         for part in (self.inputs, self.view, self.findings, self.question, self.sounds, self.fix, self.again):
             part.close()
         self.bundle.close()
-        close_parts(self)
         super().close()
 
     def _begin(self) -> Job:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ipywidgets import Button, Layout, VBox
+from ipywidgets import Button, Layout
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts
+from toolkit.widgets.controls import Panel, PlainText, boxed
 from toolkit.widgets.diagnosis.refilling import refill
 from toolkit.widgets.languages import Texts
 
@@ -17,7 +17,7 @@ _LEAST_RIVAL = 0.15
 """Below this probability of the second cause, with a first that is known, nobody wants to be asked."""
 
 
-class QuestionPanel(VBox):  # type: ignore[misc]
+class QuestionPanel(Panel):
     """Hidden while there is nothing to ask; ``on_answer`` hears the question's id and the value of the answer."""
 
     def __init__(self, texts: Texts, on_answer: Callable[[str, str], object]) -> None:
@@ -26,7 +26,7 @@ class QuestionPanel(VBox):  # type: ignore[misc]
         self.buttons: list[Button] = []
         self._on_answer = on_answer
         super().__init__(layout=boxed("accent"))
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
         self._draw()
 
     def show(self, page: Mapping[str, Any] | None) -> None:
@@ -43,12 +43,6 @@ class QuestionPanel(VBox):  # type: ignore[misc]
         """What an answer's button does."""
         if self.question is not None:
             self._on_answer(self.question["id"], value)
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _draw(self) -> None:
         asked, say = self.question, self.texts.say

@@ -7,7 +7,7 @@ from typing import Any
 
 from ipywidgets import Button, DOMWidget, Image, Layout, VBox
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts
+from toolkit.widgets.controls import Panel, PlainText, boxed
 from toolkit.widgets.diagnosis.refilling import refill
 from toolkit.widgets.languages import Texts
 from toolkit.widgets.player import Player
@@ -19,7 +19,7 @@ _EARLIER_S = 0.3
 """A fault is heard from a little before it."""
 
 
-class SoundsPanel(VBox):  # type: ignore[misc]
+class SoundsPanel(Panel):
     """Pictures and players of :func:`draw_sounds`' result."""
 
     def __init__(self, texts: Texts) -> None:
@@ -27,7 +27,7 @@ class SoundsPanel(VBox):  # type: ignore[misc]
         self.sounds: list[Mapping[str, Any]] = []
         self.players: list[Player] = []
         super().__init__()
-        self._unfollow = texts.on_switch(self._draw)
+        self.follow_language(texts, self._draw)
 
     def show(self, sounds: Sequence[Mapping[str, Any]]) -> None:
         """All of them, in place of what was there."""
@@ -37,12 +37,6 @@ class SoundsPanel(VBox):  # type: ignore[misc]
     def add(self, sound: Mapping[str, Any]) -> None:
         """One more, as soon as it is drawn."""
         self.show([*self.sounds, sound])
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _draw(self) -> None:
         self.players = []

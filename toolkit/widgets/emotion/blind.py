@@ -8,7 +8,7 @@ from typing import Any
 from ipywidgets import Button, Dropdown, HBox, Layout, Text, ToggleButtons, VBox
 
 from toolkit.errors import UsageError
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.emotion.booking import BookPanel
 from toolkit.widgets.emotion.clips import ClipView
 from toolkit.widgets.emotion.setting import SettingPanel
@@ -23,7 +23,7 @@ _SCORES = (1, 2, 3, 4, 5)
 _BETTER = ("first", "equal", "second")
 
 
-class BlindPanel(VBox):  # type: ignore[misc]
+class BlindPanel(Panel):
     """``begin`` hides which is which, ``reveal`` tells it and keeps the scores in the prompt book.
 
     ``players``, ``scores`` and ``better`` are those of the two sounds; ``verdict`` says what they were.
@@ -64,7 +64,7 @@ class BlindPanel(VBox):  # type: ignore[misc]
         for widget in (*self.scores, self.better):
             widget.observe(lambda _: self._judge(), "value")
         speaking.on_clips(self._write)
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def begin(self) -> None:
@@ -100,12 +100,6 @@ class BlindPanel(VBox):  # type: ignore[misc]
         model = self._setting.arguments()["model"]
         self._book.record(first["text"], model, scores, better.get(self.better.value), self.note.value)
         self.note.value = ""
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _clip(self, letter: str | None) -> ClipView | None:
         return next((clip for clip in self._speaking.clips if clip.letter == letter), None)

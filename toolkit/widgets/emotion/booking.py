@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ipywidgets import Button, Checkbox, Dropdown, HBox, Layout, Text, ToggleButtons, VBox
+from ipywidgets import Button, Checkbox, Dropdown, HBox, Layout, Text, ToggleButtons
 
 from toolkit.errors import BadOutput, UsageError
 from toolkit.tuning.book import Book, load_book, save_book, with_preference, with_score
-from toolkit.widgets.controls import PlainText, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, labelled
 from toolkit.widgets.emotion.errands import Errands
 from toolkit.widgets.emotion.prompts import book_rows, carried, covering, number_of, plan_fields
 from toolkit.widgets.emotion.setting import SettingPanel
@@ -26,7 +26,7 @@ _SCORES = (1, 2, 3, 4, 5)
 _COLUMNS = ("number", "origin", "wording", "runs", "score", "ab")
 
 
-class BookPanel(VBox):  # type: ignore[misc]
+class BookPanel(Panel):
     """``book`` is the page's prompt book, None before there is one; ``report`` what was found by an effect test.
 
     Nothing is written before Save. Load brings the text, the voice and the wordings back into their fields.
@@ -71,7 +71,7 @@ class BookPanel(VBox):  # type: ignore[misc]
         ):  # fmt: skip
             button.on_click(lambda _, action=action: self.error_box.guard(action))
         wording.on_change(self._write)
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -155,9 +155,7 @@ class BookPanel(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page."""
-        self._unfollow()
         self._listeners.clear()
-        close_parts(self)
         super().close()
 
     def _fields(self) -> dict[str, Any]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ipywidgets import Button, Layout, VBox
+from ipywidgets import Button, Layout
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.languages import Texts
 from toolkit.widgets.player import Player
 
@@ -17,7 +17,7 @@ __all__ = ["ClipView"]
 _WIDTH = "min(100%, 395px)"
 
 
-class ClipView(VBox):  # type: ignore[misc]
+class ClipView(Panel):
     """One take while it comes and afterwards.
 
     ``take`` says what was asked for (``instruction``, ``precision``, ``seed``), ``told`` how it went, None before its
@@ -41,7 +41,7 @@ class ClipView(VBox):  # type: ignore[misc]
         self.layout.width = _WIDTH
         self.layout.margin = "4px 10px 4px 0"
         self.remove.on_click(lambda _: on_remove(self))
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     @property
@@ -80,12 +80,6 @@ class ClipView(VBox):  # type: ignore[misc]
     def as_argument(self) -> dict[str, Any]:
         """What the worker draws."""
         return {"title": self.name, "text": self.text, "rate": self.player.sample_rate, "samples": self.player.samples}
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _write(self) -> None:
         say, told = self.texts.say, self.told

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipywidgets import Button, Checkbox, HBox, Image, Layout, VBox
+from ipywidgets import Button, Checkbox, HBox, Image, Layout
 
-from toolkit.widgets.controls import PlainText, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, labelled
 from toolkit.widgets.emotion.errands import Errands
 from toolkit.widgets.emotion.speaking import SpeakPanel
 from toolkit.widgets.emotion.table import PlainTable
@@ -17,7 +17,7 @@ from toolkit.widgets.languages import Texts
 __all__ = ["ComparePanel"]
 
 
-class ComparePanel(VBox):  # type: ignore[misc]
+class ComparePanel(Panel):
     """``image`` is the picture, ``table`` the measures; made beside the kernel whenever the clips have changed."""
 
     def __init__(self, texts: Texts, errands: Errands, speaking: SpeakPanel) -> None:
@@ -38,7 +38,7 @@ class ComparePanel(VBox):  # type: ignore[misc]
         super().__init__((top, self.error_box, self.told, self.image, self.table))
         self.draw_button.on_click(lambda _: self.draw())
         speaking.on_clips(lambda: self.draw() if self.always.value else None)
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def draw(self) -> None:
@@ -52,12 +52,6 @@ class ComparePanel(VBox):  # type: ignore[misc]
         self.status.text = self.texts.say("emotion.at.draw")
         arguments = {"clips": [clip.as_argument() for clip in clips]}
         self._errands.ask("draw", draw, arguments, lambda made: self._show(made, letters), self._fail)
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _show(self, made: dict[str, Any], letters: list[str]) -> None:
         self.image.value = made["png"]

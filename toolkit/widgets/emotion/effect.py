@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ipywidgets import Dropdown, HBox, IntSlider, Layout, VBox
+from ipywidgets import Dropdown, HBox, IntSlider, Layout
 
 from toolkit.errors import UsageError
 from toolkit.tuning.book import Book
-from toolkit.widgets.controls import PlainText, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, labelled
 from toolkit.widgets.emotion.booking import BookPanel
 from toolkit.widgets.emotion.prompts import answer_rows, check_rows, covering, plan_fields
 from toolkit.widgets.emotion.setting import SettingPanel
@@ -28,7 +28,7 @@ _MEASURES = ("measure", "precision", "difference", "spread", "p", "verdict")
 _CHECKS = ("number", "quantity", "asked", "measured", "verdict")
 
 
-class EffectPanel(VBox):  # type: ignore[misc]
+class EffectPanel(Panel):
     """``seeds`` and ``question`` are fields, ``view`` holds Run and Cancel, ``answers`` and ``checks`` are tables."""
 
     def __init__(
@@ -56,7 +56,7 @@ class EffectPanel(VBox):  # type: ignore[misc]
         self.seeds.observe(lambda _: self._write(), "value")
         book.on_change(self._write)
         wording.on_change(self._write)
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def plan(self) -> dict[str, Any]:
@@ -75,12 +75,6 @@ class EffectPanel(VBox):  # type: ignore[misc]
         instruction = self._wording.instruction.value
         covering(self._book.book, plan_fields(setting, instruction, chosen), ())  # refuses what would be lost
         return plan_fields(setting, instruction, chosen, precisions=[precision], **more)
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _end(self, job: Job) -> None:
         if job.state == "done":

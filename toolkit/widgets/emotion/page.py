@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ipywidgets import HBox, Layout, Tab, VBox
+from ipywidgets import HBox, Layout, Tab
 
-from toolkit.widgets.controls import PlainText, close_parts
+from toolkit.widgets.controls import Panel, PlainText
 from toolkit.widgets.emotion.blind import BlindPanel
 from toolkit.widgets.emotion.booking import BookPanel
 from toolkit.widgets.emotion.comparing import ComparePanel
@@ -23,7 +23,7 @@ _TABS = ("compare", "test", "blind", "book")
 _shown: list[EmotionTuning] = []
 
 
-class EmotionTuning(VBox):  # type: ignore[misc]
+class EmotionTuning(Panel):
     """All of it: ``setting``, ``wording``, ``speaking``, and the tabs ``comparing``, ``effect``, ``blind``, ``book``.
 
     ``worker`` speaks, ``errands`` looks, draws and exports; neither ever holds up the notebook.
@@ -49,7 +49,7 @@ class EmotionTuning(VBox):  # type: ignore[misc]
         ), layout=Layout(max_width="1100px"))  # fmt: skip
         self.setting.on_look(self._take_model)
         self.setting.language.observe(lambda _: self._take_model(), "value")
-        self._unfollow = self.texts.on_switch(self._write)
+        self.follow_language(self.texts, self._write)
         self._write()
         self.worker.warm()
         self.join()
@@ -63,11 +63,9 @@ class EmotionTuning(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page; what runs goes on, and another page joins it."""
-        self._unfollow()
         self.errands.close()
         for part in (*self.tabs.children, self.setting, self.wording, self.speaking):
             part.close()
-        close_parts(self)
         super().close()
 
     def _take_model(self) -> None:

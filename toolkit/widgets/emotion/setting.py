@@ -16,10 +16,9 @@ from ipywidgets import (
     SelectionSlider,
     Text,
     Textarea,
-    VBox,
 )  # fmt: skip
 
-from toolkit.widgets.controls import COLOURS, PlainText, close_parts, labelled
+from toolkit.widgets.controls import COLOURS, Panel, PlainText, labelled
 from toolkit.widgets.emotion.errands import Errands
 from toolkit.widgets.emotion.limits import CHUNK_SIZES, USUAL_CHUNK
 from toolkit.widgets.emotion.tasks import look
@@ -66,7 +65,7 @@ class Looked:
         return sum(count for _, count in self.lines(precision, chunk))
 
 
-class SettingPanel(VBox):  # type: ignore[misc]
+class SettingPanel(Panel):
     """The fields, and what follows from them. ``looked`` is what is known of the model; ``on_look`` hears of it."""
 
     def __init__(self, texts: Texts, errands: Errands, model: str = "pocket") -> None:
@@ -118,7 +117,7 @@ class SettingPanel(VBox):  # type: ignore[misc]
         self.model.observe(lambda _: self.look(), "value")
         for widget in (self.precision, self.chunk, self.first):
             widget.observe(lambda _: self._write(), "value")
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
         self.look()
 
@@ -166,9 +165,7 @@ class SettingPanel(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page."""
-        self._unfollow()
         self._listeners.clear()
-        close_parts(self)
         super().close()
 
     def _take(self, told: dict[str, Any]) -> None:

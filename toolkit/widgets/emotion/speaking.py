@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ipywidgets import Box, Dropdown, HBox, Layout, VBox
+from ipywidgets import Box, Dropdown, HBox, Layout
 
 from toolkit.errors import UsageError
-from toolkit.widgets.controls import close_parts, labelled
+from toolkit.widgets.controls import Panel, labelled
 from toolkit.widgets.emotion.clips import ClipView
 from toolkit.widgets.emotion.limits import MOST_CLIPS
 from toolkit.widgets.emotion.setting import SettingPanel
@@ -26,7 +26,7 @@ _LETTERS = "ABCD"
 _SEEDS = 3
 
 
-class SpeakPanel(VBox):  # type: ignore[misc]
+class SpeakPanel(Panel):
     """``clips`` are at most four, the oldest go first; ``view`` holds Speak, Cancel and the error box."""
 
     def __init__(self, texts: Texts, worker: Worker, setting: SettingPanel, wording: WordingPanel) -> None:
@@ -45,7 +45,7 @@ class SpeakPanel(VBox):  # type: ignore[misc]
         )  # fmt: skip
         self._row = Box((), layout=Layout(flex_flow="row wrap", align_items="stretch"))
         super().__init__((HBox((self.mode,)), self.view, self._row))
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def on_clips(self, listener: Callable[[], None]) -> None:
@@ -80,9 +80,7 @@ class SpeakPanel(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page; what runs goes on."""
-        self._unfollow()
         self._listeners.clear()
-        close_parts(self)
         super().close()
 
     def _arguments(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from toolkit.errors import UsageError
 from toolkit.tuning.book import Variant
 from toolkit.tuning.linting import Finding, Lint
 from toolkit.tuning.variants import variants_of
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.emotion.fixes import Model, fix_of
 from toolkit.widgets.error_box import ErrorBox
 from toolkit.widgets.languages import Texts
@@ -24,7 +24,7 @@ _COLOURS = {"fail": "error", "warning": "warn", "note": "dim"}
 _WIDE = "min(100%, 720px)"
 
 
-class WordingPanel(VBox):  # type: ignore[misc]
+class WordingPanel(Panel):
     """``instruction`` is the field; ``lint`` what the linter says of it (None while it is empty or too long);
     ``variants`` the wordings, number 0 without an instruction; :meth:`chosen` those that are ticked."""
 
@@ -66,7 +66,7 @@ class WordingPanel(VBox):  # type: ignore[misc]
         self.add.on_click(lambda _: self.add_wording(self.another.value))
         for at, button in enumerate(self.fix_buttons):
             button.on_click(lambda _, at=at: self.apply(self._fixes[at]))
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self.refresh()
 
     def on_change(self, listener: Callable[[], None]) -> None:
@@ -134,9 +134,7 @@ class WordingPanel(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page."""
-        self._unfollow()
         self._listeners.clear()
-        close_parts(self)
         super().close()
 
     def _variants(self, text: str) -> tuple[Variant, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 from ipywidgets import Dropdown, FloatSlider, HBox, Image, Layout, Text, VBox
 
 from toolkit.errors import UsageError
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.job_view import JobView
 from toolkit.widgets.jobs import Change, Job, Worker, join
 from toolkit.widgets.languages import Texts, language_switch, shared_texts
@@ -18,7 +18,7 @@ from toolkit.widgets.live.readings import JudgementPanel, ReadingsPanel
 __all__ = ["LiveGpu", "live_gpu"]
 
 
-class LiveGpu(VBox):  # type: ignore[misc]
+class LiveGpu(Panel):
     """All of it. ``no_card`` is why there is no card to watch, "" where there is one, None before it is known."""
 
     def __init__(self, watcher: Worker, speaker: Worker, texts: Texts | None = None, *, gpu_index: int = 0) -> None:
@@ -61,7 +61,7 @@ class LiveGpu(VBox):  # type: ignore[misc]
         )  # fmt: skip
         self.add_class("qwen-audio-live")
         self.source.observe(lambda _: self._write(), "value")
-        self._unfollow = self.texts.on_switch(self._name)
+        self.follow_language(self.texts, self._name)
         self._name()
 
     def look_for_card(self) -> Job:
@@ -93,10 +93,8 @@ class LiveGpu(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page; the jobs go on."""
-        self._unfollow()
         for part in (self.watch_view, self.load_view, self.readings, self.judgement):
             part.close()
-        close_parts(self)
         super().close()
 
     def _begin_watch(self) -> Job:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ipywidgets import FloatProgress, HBox, Layout, VBox
+from ipywidgets import FloatProgress, HBox, Layout
 
 from toolkit.doctor.wording import percent
-from toolkit.widgets.controls import COLOURS, PlainText, boxed, close_parts
+from toolkit.widgets.controls import COLOURS, Panel, PlainText, boxed
 from toolkit.widgets.diagnosis.findings import evidence_line
 from toolkit.widgets.languages import Texts
 
@@ -21,7 +21,7 @@ _NORMAL = ("idle", "application-clocks", "sync-boost", "display-clocks")
 _VERDICT_COLOURS = {"steady": "ok", "low": "warn", "uneven": "warn", "idle": "dim", "unknown": "dim"}
 
 
-class ReadingsPanel(VBox):  # type: ignore[misc]
+class ReadingsPanel(Panel):
     """A row for each sensor; :meth:`show` takes a sample of :func:`watch_card`."""
 
     def __init__(self, texts: Texts) -> None:
@@ -39,19 +39,13 @@ class ReadingsPanel(VBox):  # type: ignore[misc]
             parts = (self._names[name], *((bar,) if bar is not None else ()), self.values[name])
             rows.append(HBox(parts, layout=Layout(align_items="center", grid_gap="8px")))
         super().__init__(rows, layout=boxed())
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def show(self, sample: Mapping[str, Any] | None) -> None:
         """A sample, or nothing."""
         self.sample = sample
         self._write()
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _write(self) -> None:
         for name in _ROWS:
@@ -86,7 +80,7 @@ class ReadingsPanel(VBox):  # type: ignore[misc]
             self.bars[name].value = min(1.0, value * scale) if is_known else 0.0
 
 
-class JudgementPanel(VBox):  # type: ignore[misc]
+class JudgementPanel(Panel):
     """Whether what is seen is healthy, and the rule that explains it with its cure."""
 
     def __init__(self, texts: Texts) -> None:
@@ -97,19 +91,13 @@ class JudgementPanel(VBox):  # type: ignore[misc]
         self.id = PlainText(colour="dim")
         self.details = PlainText()
         super().__init__((*self.verdicts.values(), self.rule, self.id, self.details), layout=boxed("accent"))
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
         self._write()
 
     def show(self, judgement: Mapping[str, Any] | None) -> None:
         """A judgement of :func:`watch_card`, or nothing."""
         self.judgement = judgement
         self._write()
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _write(self) -> None:
         say, judgement = self.texts.say, self.judgement

@@ -8,7 +8,7 @@ from typing import Any
 
 from ipywidgets import Button, HBox, Layout, ToggleButton, VBox
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, close_parts, labelled
 from toolkit.widgets.languages import Texts
 
 __all__ = ["Lights"]
@@ -17,7 +17,7 @@ _COLOURS = {"ok": "ok", "warn": "warn", "fail": "error", "crashed": "error", "ti
 _QUIET = ("not-applicable", "not-checked")
 
 
-class Lights(VBox):  # type: ignore[misc]
+class Lights(Panel):
     """Rows of a report; those that do not apply stay folded away until they are asked for.
 
     ``on_again`` is given the id of the row whose "check again" was pressed.
@@ -33,18 +33,12 @@ class Lights(VBox):  # type: ignore[misc]
         self.other_rows = VBox(layout=Layout(display="none"))
         super().__init__((self.tier, self.rows, self.others, self.other_rows), layout=Layout(display="none"))
         self.others.observe(self._fold, "value")
-        self._unfollow = texts.on_switch(self._write)
+        self.follow_language(texts, self._write)
 
     def show(self, report: Mapping[str, Any]) -> None:
         """Show a report of :func:`toolkit.widgets.setup.looking.look`."""
         self._report = report
         self._write()
-
-    def close(self) -> None:
-        """Take it off the page."""
-        self._unfollow()
-        close_parts(self)
-        super().close()
 
     def _fold(self, change: object) -> None:
         self.other_rows.layout.display = "" if self.others.value else "none"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from ipywidgets import DOMWidget, VBox
+from ipywidgets import DOMWidget
 
-from toolkit.widgets.controls import PlainText, close_parts
+from toolkit.widgets.controls import Panel, PlainText
 from toolkit.widgets.error_box import ErrorBox
 from toolkit.widgets.setup.record import STEPS
 from toolkit.widgets.setup.session import Session
@@ -14,7 +14,7 @@ from toolkit.widgets.setup.session import Session
 __all__ = ["Step"]
 
 
-class Step(VBox):  # type: ignore[misc]
+class Step(Panel):
     """A step's panel. Subclasses set ``key`` and give their controls with :meth:`show_controls`."""
 
     key: ClassVar[str] = ""
@@ -28,7 +28,7 @@ class Step(VBox):  # type: ignore[misc]
         super().__init__()
         self.texts.follow(self.heading, f"setup.{self.key}.title", "text", number=STEPS.index(self.key) + 1)
         self.texts.follow(self.intro, f"setup.{self.key}.intro", "text")
-        self._unfollow = self.texts.on_switch(self.write)
+        self.follow_language(self.texts, self.write)
 
     def show_controls(self, *controls: DOMWidget) -> None:
         """Put the step's own controls between its heading and its error box."""
@@ -51,6 +51,4 @@ class Step(VBox):  # type: ignore[misc]
     def close(self) -> None:
         """Take it off the page."""
         self.leave()
-        self._unfollow()
-        close_parts(self)
         super().close()

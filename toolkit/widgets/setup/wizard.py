@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ipywidgets import Button, HBox, Layout, Text, VBox
 
-from toolkit.widgets.controls import PlainText, boxed, close_parts, labelled
+from toolkit.widgets.controls import Panel, PlainText, boxed, labelled
 from toolkit.widgets.error_box import ErrorBox
 from toolkit.widgets.languages import Texts, language_switch, shared_texts
 from toolkit.widgets.setup.limits_step import LimitsStep
@@ -41,7 +41,7 @@ def guided_setup(folder: str | Path = "my-voice", *, texts: Texts | None = None)
     return GuidedSetup(folder, texts=texts)
 
 
-class GuidedSetup(VBox):  # type: ignore[misc]
+class GuidedSetup(Panel):
     """``steps`` are the panels by key, ``current`` is the key of the one shown; ``go_to`` is what the bar does."""
 
     def __init__(self, folder: str | Path = "my-voice", *, texts: Texts | None = None) -> None:
@@ -75,7 +75,7 @@ class GuidedSetup(VBox):  # type: ignore[misc]
         self.back_button.on_click(lambda _: self._move(-1))
         self.next_button.on_click(lambda _: self._move(1))
         self.session.on_finish(lambda _: self._write())
-        self._unfollow = self.texts.on_switch(self._write)
+        self.follow_language(self.texts, self._write)
         self.open_folder(folder)
 
     def open_folder(self, folder: str | Path) -> None:
@@ -98,10 +98,8 @@ class GuidedSetup(VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take it off the page; files stay."""
-        self._unfollow()
         for step in self.steps.values():
             step.close()
-        close_parts(self)
         super().close()
 
     def _move(self, by: int) -> None:
