@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 import torch
-from kernel_checks import Draw, cards, compile_kernel, run_checks
+from kernel_checks import Draw, cards, compile_kernel, registry, run_checks
 from torch import Tensor, nn
 
 from toolkit.errors import QwenAudioError, ToolkitFault, UsageError
@@ -17,23 +17,13 @@ from toolkit.synthesis.codec_decoder import CodecDecoder
 from toolkit.synthesis.codec_layers import History, SnakeBeta
 from toolkit.synthesis.fast.codec_sizes import CodecSizes
 
-INTERPRETED: dict[str, Callable[[], None]] = {}
-COMPILED: dict[str, Callable[[], None]] = {}
+INTERPRETED, interpreted = registry()
+COMPILED, compiled = registry()
 
 # The interpreter takes a millisecond a step of a program, so that these are few and large unless a check is about that.
 FEW = {"multiprocessors": 1, "most_rows": 1024, "most_numbers": 2**20, "unit_numbers": 2**20, "last_rows": 1024}
 LATENT = 12
 GAINS = {"conv1": 0.7, "conv2": 0.3, "6": 0.25}
-
-
-def interpreted(check: Callable[[], None]) -> Callable[[], None]:
-    INTERPRETED[check.__name__] = check
-    return check
-
-
-def compiled(check: Callable[[], None]) -> Callable[[], None]:
-    COMPILED[check.__name__] = check
-    return check
 
 
 def decoder(channels: int, seed: int = 0) -> CodecDecoder:

@@ -26,18 +26,22 @@ FLOAT, BRAIN = torch.float32, torch.bfloat16
 EPS = 1e-6
 # Sums in another order, of numbers near 1; and, in bfloat16, results that fall on the other side of a rounding.
 TOLERANCE = {FLOAT: (1e-5, 4e-6), BRAIN: (2.0**-7, 2.0**-8)}
-INTERPRETED: dict[str, Callable[[], None]] = {}
-COMPILED: dict[str, Callable[[], None]] = {}
+Check = Callable[[], None]
 
 
-def interpreted(check: Callable[[], None]) -> Callable[[], None]:
-    INTERPRETED[check.__name__] = check
-    return check
+def registry() -> tuple[dict[str, Check], Callable[[Check], Check]]:
+    """A table of checks by name, empty yet, and the decorator that adds to it."""
+    table: dict[str, Check] = {}
+
+    def register(check: Check) -> Check:
+        table[check.__name__] = check
+        return check
+
+    return table, register
 
 
-def compiled(check: Callable[[], None]) -> Callable[[], None]:
-    COMPILED[check.__name__] = check
-    return check
+INTERPRETED, interpreted = registry()
+COMPILED, compiled = registry()
 
 
 def kernels(**sizes: Any) -> Operations:
@@ -490,7 +494,7 @@ def kernels_compile_side_by_side_and_are_not_launched() -> None:
     assert triton_operations.row_products is known
 
 
-def run_checks(interpreted: dict[str, Callable[[], None]], compiled: dict[str, Callable[[], None]]) -> int:
+def run_checks(interpreted: dict[str, Check], compiled: dict[str, Check]) -> int:
     """Run one kind of check; a JSON object of names and what went wrong, empty where nothing did, is the last line."""
     torch.set_num_threads(1)
     found = {}
