@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -107,7 +108,7 @@ def test_where_frames_are_graphs_so_are_the_halves(fast: Voice, way: str, monkey
             made.append((device, sizes, chained))
             return PlainOperations()
 
-    monkeypatch.setattr(frame_parts, "import_module", lambda name: Kernels)
+    monkeypatch.setitem(sys.modules, "toolkit.synthesis.fast.triton_operations", Kernels)
     monkeypatch.setattr(frame_parts, "CudaClock", lambda device: made.append("graphs") or Once(Steps()))
     monkeypatch.setattr(type(fast.speech), "path", Choice(way, "a card"))
     assert parts_of(fast.speech) == FrameParts(0.0, 0.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from statistics import median
 
 import torch
@@ -12,6 +11,7 @@ from toolkit.bench.clocks import Clock, CudaClock, WallClock
 from toolkit.bench.seated_row import seated_row
 from toolkit.synthesis.config import CODE_GROUPS
 from toolkit.synthesis.fast.frame import advance_talker, predict_codes
+from toolkit.synthesis.fast.kernel_shelf import tuned_operations
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
 from toolkit.synthesis.fast.path import EAGER, TRITON_GRAPH
 from toolkit.synthesis.fast.weights import FrameWeights
@@ -34,14 +34,8 @@ class FrameParts:
 def parts_of(speech: Speech) -> FrameParts:
     """The halves of a model on the fast path, with the operations that its frames have."""
     talker, path = speech.model.talker, speech.path.value
-    operations: Operations = PlainOperations()
-    if path == TRITON_GRAPH:
-        # By name, since the module needs Triton.
-        kernels = import_module("toolkit.synthesis.fast.triton_operations")
-        tuning = speech.tuning
-        operations = kernels.TritonOperations(
-            talker.device, None if tuning is None else tuning.sizes, chained=tuning is not None and tuning.chained
-        )
+    is_fused = path == TRITON_GRAPH
+    operations: Operations = tuned_operations(talker.device, speech.tuning) if is_fused else PlainOperations()
     clock: Clock = WallClock(talker.device) if path == EAGER else CudaClock(talker.device)
     return measure_parts(talker, operations, clock)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 
 import torch
 from torch import Tensor
@@ -15,7 +14,7 @@ from toolkit.synthesis.decoding import Seed, Step
 from toolkit.synthesis.fast.capture import Recorder
 from toolkit.synthesis.fast.engine import Engine
 from toolkit.synthesis.fast.frame import MOST_ROWS
-from toolkit.synthesis.fast.kernel_shelf import Tuning, choose_tuning, tuning_key
+from toolkit.synthesis.fast.kernel_shelf import Tuning, choose_tuning, tuned_operations, tuning_key
 from toolkit.synthesis.fast.operations import Operations, PlainOperations
 from toolkit.synthesis.fast.path import TRITON_GRAPH, choose_path, triton_version
 from toolkit.synthesis.fast.state import ENDED, FRAME, Seat, StateSize
@@ -221,20 +220,13 @@ class FastBackend:
             return self._operations()
         if self._path.value != TRITON_GRAPH:
             return PlainOperations()
-        # By name, since the module needs Triton; an object for each engine, since each has a stream of its own.
+        # An object for each engine, since each has a stream of its own.
         try:
-            kernels = import_module("toolkit.synthesis.fast.triton_operations")
+            return tuned_operations(self._talker.device, self._tuning)
         except ImportError as error:
             capability = torch.cuda.get_device_capability(self._talker.device)
             self._path = choose_path("cuda", capability, triton_version(), kernel_fault=str(error))
             return PlainOperations()
-        tuning = self._tuning
-        made: Operations = kernels.TritonOperations(
-            self._talker.device,
-            None if tuning is None else tuning.sizes,
-            chained=tuning is not None and tuning.chained and kernels.CAN_OVERLAP,
-        )
-        return made
 
 
 def _told(tuning: Tuning) -> str:

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from toolkit.errors import QwenAudioError, UsageError
 from toolkit.synthesis.config import DecoderShape, ModelConfig
 from toolkit.synthesis.fast.kernel_sizes import KernelSizes
 from toolkit.synthesis.fast.kernel_table import CHAINS_FROM, shipped_for
+from toolkit.synthesis.fast.operations import Operations
 from toolkit.synthesis.precision import NATIVE_BF16, Choice
 from toolkit.synthesis.whole_file import WholeFile, output_error
 
@@ -35,6 +37,7 @@ __all__ = [
     "read_json",
     "shipped_tuning",
     "sizes_json",
+    "tuned_operations",
     "tuning_folder",
     "tuning_key",
     "write_json",
@@ -104,6 +107,19 @@ def tuning_folder(environ: Mapping[str, str] | None = None, platform: str = sys.
     base = given.get("LOCALAPPDATA") if platform == "win32" else given.get("XDG_CACHE_HOME")
     root = Path(os.path.expanduser(base)) if base else Path(os.path.expanduser("~")) / ".cache"
     return root / "qwen-audio" / "kernels"
+
+
+def tuned_operations(device: torch.device, tuning: Tuning | None) -> Operations:
+    """The fused kernels with the sizes of a tuning, the defaults without one; they overlap where Triton knows how.
+
+    Raises:
+        ImportError: Triton is missing, or not one that they are written for.
+    """
+    kernels = import_module("toolkit.synthesis.fast.triton_operations")  # by name, since the module needs Triton
+    sizes = None if tuning is None else tuning.sizes
+    chained = tuning is not None and tuning.chained and kernels.CAN_OVERLAP
+    made: Operations = kernels.TritonOperations(device, sizes, chained=chained)
+    return made
 
 
 def own_tuning_path(key: TuningKey, folder: Path) -> Path:
