@@ -25,6 +25,7 @@ FLOORS = {
     "toolkit.acoustics": 2,
     "toolkit.probe": 2,
     "toolkit.errors": 1,
+    "toolkit.lazy": 1,
     "troubleshoot": 0,
 }
 # The front door: its lazy names may point anywhere, and its version may be read from everywhere.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from toolkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from toolkit.doctor import diagnose, examine
@@ -12,14 +13,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "diagnose", "examine", "load"]
 
-# PEP 562: names are imported when first used, so that `import toolkit` costs nothing and never needs torch.
-_LAZY = {"diagnose": "toolkit.doctor", "examine": "toolkit.doctor", "load": "toolkit.synthesis.speaker"}
-
-
-def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'toolkit' has no attribute {name!r}")
+# So that `import toolkit` costs nothing and never needs torch.
+__getattr__ = lazy_names(__name__, {"diagnose": "doctor", "examine": "doctor", "load": "synthesis.speaker"})
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from toolkit.lazy import lazy_names
+
 if TYPE_CHECKING:
     from toolkit.acoustics.measures import MEASURES, measure, measure_file
     from toolkit.acoustics.reading import Recording, read_wav
@@ -18,13 +20,7 @@ _HOMES = {
     "read_wav": "reading",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
+
+from toolkit.lazy import lazy_names
 
 if TYPE_CHECKING:
     from toolkit.probe.catalogue import PROBES, collect, probe_named
@@ -42,8 +43,4 @@ _HOME = {
     "run_child": "runner",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOME)
